@@ -1,0 +1,90 @@
+//! What one pass knows.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::analysis::Measurement;
+use crate::api::checked::ValidatedCanary;
+use crate::api::status::CanaryStatus;
+
+/// Everything that a decision rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    /// What the user asks for.
+    pub canary: &'a ValidatedCanary,
+    /// The last committed status.
+    pub status: &'a CanaryStatus,
+    /// What is there now.
+    pub seen: &'a Seen,
+    /// Answers to what [`needs`](super::needs) asked for; empty when it asked for nothing.
+    pub measurements: &'a [Measurement],
+    /// The time of this pass.
+    pub now: DateTime<Utc>,
+}
+
+/// What is there now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// The target Deployment, or why it can't be used, in words for the user.
+    pub target: Option<Result<Target, String>>,
+    /// Readiness of the primary Deployment; `None` if it does not exist.
+    pub primary: Option<Readiness>,
+    /// Revision that the primary was written for (annotation `serin.dev/revision` on it).
+    pub primary_revision: Option<String>,
+    /// Where traffic goes.
+    pub traffic: Traffic,
+    /// A part that must exist beside the target and doesn't, or can't be used: in words for the user. Holds everything.
+    pub obstacle: Option<String>,
+}
+
+/// The target Deployment as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Its revision.
+    pub revision: Revision,
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// Whether its pods are ready.
+    pub readiness: Readiness,
+    /// Whether the primary's pod template is what this target's would become: used once, to adopt what another
+    /// controller left.
+    pub matches_primary: bool,
+}
+
+/// Identity of what a target would run: its pod template and the content of what the template refers to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// Hash of the two below.
+    pub id: String,
+    /// Hash of the pod template.
+    pub template_hash: String,
+    /// Flagger's checksums by `configmap/NAME` and `secret/NAME`.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// Readiness of one Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Rolled out at its newest generation, no old replicas left, and at least the threshold of pods available.
+    pub ready: bool,
+    /// Pods that can take traffic now.
+    pub available_pods: i32,
+    /// The Deployment reports `ProgressDeadlineExceeded`.
+    pub deadline_exceeded: bool,
+    /// What is missing, in words for the user; empty when ready.
+    pub message: String,
+}
+
+/// Where traffic goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Share of the canary in per cent as the routing object says; `None` where there is no such object (yet).
+    pub canary_weight: Option<i32>,
+    /// The data plane confirmed the routing object as it is now. Always true without a routing object to confirm.
+    pub applied: bool,
+    /// What the data plane objects to, or what is waited for; empty when applied.
+    pub message: String,
+    /// Revision from which a rollback took the traffic, as the routing object itself remembers it.
+    pub withdrawn: Option<String>,
+}
