@@ -2,15 +2,9 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-/// The wall clock, truncated to whole seconds: Kubernetes stores no finer time in a `Time` field, and a status with
-/// a finer one would never compare equal to what the API server gives back.
+/// The wall clock, truncated to milliseconds: fine enough that no check comes early, coarse enough to compare equal
+/// after a way through JSON.
 #[allow(clippy::disallowed_methods, reason = "this is the one reader of the wall clock")]
 pub fn now() -> DateTime<Utc> {
-    precise_now().trunc_subsecs(0)
-}
-
-/// The wall clock in full resolution, for durations that are only measured and reported.
-#[allow(clippy::disallowed_methods, reason = "this is the one reader of the wall clock")]
-pub fn precise_now() -> DateTime<Utc> {
-    Utc::now()
+    Utc::now().trunc_subsecs(3)
 }

@@ -28,6 +28,7 @@ impl std::fmt::Display for ObjectKey {
 }
 
 /// A Canary whose every field was checked. All durations are in whole seconds.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own in the manifest")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedCanary {
     /// Where the Canary lives.

@@ -25,11 +25,11 @@ pub enum Action {
     CommitStatus,
     /// Add or remove the finalizer.
     Finalizer(bool),
-    /// Copy the tracked ConfigMaps and Secrets of this revision to their `-primary` names. Refused if they changed.
-    CopyConfigs(Revision),
-    /// Create the primary Deployment from the target if it does not exist. Refused if the target is not at this revision.
+    /// Create the primary Deployment and the copies of its configuration from the target, if it does not exist. Refused
+    /// where the target is not at this revision any more.
     CreatePrimary(Revision),
-    /// Write the target's pod template to the primary. Refused if the target is not at this revision.
+    /// Copy configuration and pod template of the target to the primary. Refused where the target is not at this
+    /// revision any more.
     PromotePrimary(Revision),
     /// Create or repair the primary and canary Services, and the apex Service too where `apex` says so.
     Services {
@@ -41,14 +41,14 @@ pub enum Action {
         /// Whether an existing one is brought up to date.
         update: bool,
     },
-    /// Bring the routing object to this intent. Traffic that goes up waits for nothing; the next pass sees it applied.
+    /// Bring the routing object to this intent. A later pass sees it applied.
     Route(Intent),
     /// Scale the target.
     ScaleTarget(Scale),
-    /// Give the target its Services and route back (deletion with `revertOnDeletion`).
+    /// Point the apex Service at the target again (deletion with `revertOnDeletion`).
     Revert,
-    /// Write the status with nothing pending any more, then send the alerts that were.
-    Settle,
+    /// Write the status without its pending alerts, then send them: each at most once, whatever restarts.
+    SendAlerts,
 }
 
 /// Where traffic shall go.
