@@ -137,6 +137,18 @@ fn the_image_is_the_version_of_this_tree() {
 }
 
 #[test]
+fn the_image_is_built_with_the_toolchain_of_this_tree() {
+    let toolchain = fs::read_to_string(root().join("rust-toolchain.toml")).unwrap();
+    let version = toolchain.split('"').nth(1).unwrap();
+    let dockerfile = fs::read_to_string(root().join("Dockerfile")).unwrap();
+    let base = dockerfile.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
+    assert!(
+        base.starts_with(&format!("{version}-")),
+        "Dockerfile builds with {base}, rust-toolchain.toml says {version}"
+    );
+}
+
+#[test]
 fn the_service_and_the_deployment_select_the_pods() {
     let deployment = object("Deployment");
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
