@@ -240,6 +240,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::type_complexity, reason = "a table")]
     fn a_template_that_can_not_be_used_says_why() {
         let fine = "http://prometheus:9090";
         let cases: [(&str, &str, Option<(&str, &str)>, Option<Pairs<'_>>, &str); 13] = [

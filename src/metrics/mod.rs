@@ -31,9 +31,10 @@ trait MetricsProvider: Send + Sync {
     fn query<'a>(&'a self, backend: &'a Backend, query: &'a str) -> BoxFuture<'a, Answer>;
 }
 
+type MakeProvider = fn() -> Box<dyn MetricsProvider>;
+
 /// The registry: the name in `spec.provider.type`, and what makes the provider.
-const REGISTRY: &[(&str, fn() -> Box<dyn MetricsProvider>)] =
-    &[(prometheus::KIND, || Box::new(prometheus::Prometheus::new()))];
+const REGISTRY: &[(&str, MakeProvider)] = &[(prometheus::KIND, || Box::new(prometheus::Prometheus::new()))];
 
 /// The kinds that can be used in `spec.provider.type`.
 fn kinds() -> Vec<&'static str> {

@@ -1,3 +1,4 @@
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -61,6 +62,11 @@ fn vector(value: &str) -> Value {
 
 fn ok(body: Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(body)
+}
+
+/// The controller runs each pass as a task, so what it awaits must be `Send`.
+fn sent<F: Future + Send>(future: F) -> F {
+    future
 }
 
 async fn server(response: ResponseTemplate) -> MockServer {
@@ -166,16 +172,60 @@ async fn a_server_that_is_not_there_or_slow_is_an_error() {
     assert_eq!(text, format!("prometheus at {}: no answer within 100ms (query: up)", server.uri()));
 }
 
+/// A server with this certificate that answers 1 to every request. Gives its address.
+fn tls_server(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
+    use rustls::pki_types::PrivateKeyDer;
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            // A client that refuses the certificate hangs up here.
+            if stream.read(&mut [0; 4096]).is_ok() {
+                let body = vector("1").to_string();
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n");
+                let _ = write!(stream, "content-length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.flush();
+            }
+        }
+    });
+    address
+}
+
 #[tokio::test]
-async fn an_unverified_certificate_is_an_error() {
-    // Any TCP server that speaks no TLS will do to see that plain text is not accepted.
-    let server = server(ok(vector("1"))).await;
-    let address = server.uri().replace("http://", "https://");
-    let mut spec = template(&address);
-    spec.provider.insecure_skip_verify = Some(true);
-    let source = Source::template(&spec, None).map_err(|error| error.to_string());
-    let measurement = Metrics::new().measure(&subject(), &templated(&[]), source).await;
-    assert!(matches!(&measurement.answer, Answer::Error(text) if text.contains("can't connect")), "{measurement:?}");
+async fn only_a_trusted_certificate_is_accepted_unless_verification_is_off() {
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let address = tls_server(&own);
+    let cases = [
+        // ca.crt, insecureSkipVerify, part of the error
+        (Some(own.cert.pem()), false, ""),
+        (None, true, ""),
+        (None, false, "certificate"),
+        (Some(other.cert.pem()), false, "certificate"),
+        (Some("no PEM".to_owned()), false, "`ca.crt` of the secret has no certificate in PEM format"),
+    ];
+    for (authority, skip, problem) in cases {
+        let mut spec = template(&address);
+        spec.provider.insecure_skip_verify = Some(skip);
+        let secret = authority.map(|pem| BTreeMap::from([("ca.crt".to_owned(), pem.into_bytes())]));
+        let source = Source::template(&spec, secret.as_ref()).map_err(|error| error.to_string());
+        let answer = Metrics::new().measure(&subject(), &templated(&[]), source).await.answer;
+        match answer {
+            Answer::Error(text) => assert!(!problem.is_empty() && text.contains(problem), "{text}"),
+            answer => assert_eq!((answer, problem), (Answer::Value(1.0), "")),
+        }
+    }
 }
 
 #[tokio::test]
@@ -301,8 +351,11 @@ async fn checks_are_asked_together_and_answered_in_order() {
         (check, if number == 3 { Err("MetricTemplate x.y does not exist".to_owned()) } else { Ok(source.clone()) })
     });
     let started = tokio::time::Instant::now();
-    let answers: Vec<Answer> =
-        Metrics::new().measure_all(&subject(), asked).await.into_iter().map(|measurement| measurement.answer).collect();
+    let answers: Vec<Answer> = sent(Metrics::new().measure_all(&subject(), asked))
+        .await
+        .into_iter()
+        .map(|measurement| measurement.answer)
+        .collect();
     let mut expected: Vec<Answer> = (0..10).map(|number| Answer::Value(f64::from(number))).collect();
     expected[3] = Answer::Error("MetricTemplate x.y does not exist".into());
     assert_eq!(answers, expected);

@@ -96,9 +96,8 @@ impl Verb {
             None => text,
         };
         let text = match (self.letter, value) {
-            ('s', Value::String(text)) => cut(text.to_string()),
             ('q', Value::String(text)) => quote(&cut(text.to_string())),
-            ('v', Value::String(text)) => cut(text.to_string()),
+            ('v' | 's', Value::String(text)) => cut(text.to_string()),
             ('v' | 's', Value::Map(_)) | ('v' | 'd', Value::Int(_)) | ('v' | 't', Value::Bool(_)) => display(value),
             ('v', Value::Float(number)) if self.precision.is_none() => float(*number),
             ('f', Value::Float(number)) => format!("{number:.*}", self.precision.unwrap_or(6)),
@@ -139,17 +138,17 @@ fn number(characters: &mut Peekable<Chars<'_>>) -> Result<Option<usize>, String>
 
 /// Go's `%q`: an interpreted string literal.
 fn quote(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            '\r' => quoted.push_str("\\r"),
-            control if control.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => quoted.push(other),
-        }
-    }
-    quoted + "\""
+    let escaped: String = text
+        .chars()
+        .map(|character| match character {
+            '"' => "\\\"".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\t' => "\\t".to_owned(),
+            '\r' => "\\r".to_owned(),
+            control if control.is_control() => format!("\\u{:04x}", u32::from(control)),
+            other => other.to_string(),
+        })
+        .collect();
+    format!("\"{escaped}\"")
 }
