@@ -2,6 +2,7 @@
 
 mod arguments;
 pub mod controller;
+pub mod crd;
 mod version;
 
 use std::ffi::OsString;
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Run the controller.
     Controller(Box<controller::ControllerArgs>),
+    /// Print the custom resource definitions, or write them into a directory.
+    Crd(crd::CrdArgs),
     /// Print version and platform.
     Version,
 }
@@ -30,6 +33,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(arguments::with_two_dashes(arguments)) {
         Ok(cli) => match cli.command {
             Command::Controller(arguments) => controller::run(*arguments),
+            Command::Crd(arguments) => crd::run(arguments, &mut std::io::stdout()),
             Command::Version => version::run(),
         },
         Err(error) => {

@@ -1,9 +1,14 @@
 //! The loop: triggers, one pass, retries, shutdown.
 
+mod context;
 pub mod failures;
+mod index;
 pub mod logs;
+mod measure;
 pub mod options;
-pub mod telemetry;
-
+mod pass;
 mod run;
+pub mod telemetry;
+mod tell;
+
 pub use run::{ControllerError, run};
