@@ -62,16 +62,17 @@ fn problems_as_json_are_those_of_the_text() {
 #[test]
 fn flags_are_the_controllers_defaults() {
     let without = "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: a, namespace: b}\nspec:\n  \
-                   targetRef: {apiVersion: apps/v1, kind: Deployment, name: a}\n  service: {port: 80}\n  \
+                   targetRef: {apiVersion: apps/v1, kind: Deployment, name: a}\n  service: {port: 80, timeout: 5s}\n  \
                    analysis: {iterations: 2, alerts: [{name: x, providerRef: {name: p, namespace: other}}]}\n";
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("canary.yaml");
     std::fs::write(&file, without).unwrap();
     let file = file.to_str().unwrap();
     for (flags, code, expected) in [
-        (&[][..], 1, ":6: Canary a.b: spec.service.gatewayRefs: is missing"),
+        (&[][..], 0, ": 0 problems"),
         (&["--gateway=infra/public"], 0, ": 0 problems"),
-        (&["--provider=kubernetes"], 0, ": 0 problems"),
+        (&["--provider=kubernetes"], 1, ":6: Canary a.b: spec.service.timeout: has no effect with provider kubernetes"),
+        (&["--mesh-provider=kubernetes"], 1, ": 1 problem"),
         (
             &["--provider=kubernetes", "--no-cross-namespace-refs"],
             1,

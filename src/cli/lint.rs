@@ -31,7 +31,8 @@ pub struct LintArgs {
     /// Technology that moves traffic for Canaries that do not say; the controller's --mesh-provider
     #[arg(long, alias = "mesh-provider", default_value = "gatewayapi:v1", value_parser = parse_provider)]
     pub provider: Provider,
-    /// Gateway for Canaries without gatewayRefs; repeatable; the controller's --gateway
+    /// Gateway for Canaries without gatewayRefs; repeatable; the controller's --gateway. Without it, lint takes it that the
+    /// controller has one
     #[arg(long = "gateway", value_name = "NAMESPACE/NAME", value_parser = parse_gateway)]
     pub gateways: Vec<ObjectKey>,
     /// References to other namespaces are wrong; the controller's --no-cross-namespace-refs
@@ -121,11 +122,11 @@ struct Linter {
 
 impl Linter {
     fn new(args: &LintArgs) -> Self {
-        let defaults = Defaults {
-            provider: args.provider,
-            gateways: args.gateways.clone(),
-            no_cross_namespace_refs: args.no_cross_namespace_refs,
-        };
+        // Offline nobody can tell; a controller that has no default gateway says so at each Canary that needs one.
+        let assumed = ObjectKey::new("default", "gateway");
+        let gateways = if args.gateways.is_empty() { vec![assumed] } else { args.gateways.clone() };
+        let no_cross_namespace_refs = args.no_cross_namespace_refs;
+        let defaults = Defaults { provider: args.provider, gateways, no_cross_namespace_refs };
         Self { defaults, findings: Vec::new(), failures: Vec::new(), files: 0, checked: 0, skipped: 0 }
     }
 
