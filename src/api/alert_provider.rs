@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::metric_template::SecretRef;
 
+/// Values of `spec.type` that the schema takes: Flagger's, and `alertmanager` and `webhook`.
+const KINDS: [&str; 7] = ["slack", "msteams", "discord", "rocket", "gchat", "alertmanager", "webhook"];
+
 /// `AlertProvider.spec`.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -14,12 +17,15 @@ use super::metric_template::SecretRef;
     kind = "AlertProvider",
     namespaced,
     category = "all",
+    doc = "Where alerts are sent.",
     printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [super::rules::ADDRESS_OR_SECRET.to_json()]))]
 pub struct AlertProviderSpec {
     /// Kind of sink: `slack`, `msteams`, `discord`, `rocket`, `gchat`, `alertmanager` or `webhook`.
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = KINDS))]
     pub kind: String,
     /// Channel to post to, where the sink has channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]

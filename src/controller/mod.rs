@@ -1,1 +1,13 @@
-//! controller
+//! The loop: triggers, one pass, retries, shutdown.
+
+mod context;
+pub mod failures;
+mod index;
+pub mod logs;
+mod measure;
+pub mod options;
+mod pass;
+mod run;
+mod tell;
+
+pub use run::{ControllerError, run};

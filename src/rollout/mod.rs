@@ -13,12 +13,16 @@ mod idle;
 mod initialize;
 mod invalid;
 mod ledger;
+pub mod object;
+pub mod ownership;
 mod promote;
 mod refusal;
 mod run;
 mod situation;
 mod snapshot;
 mod terminate;
+#[cfg(test)]
+pub(crate) mod testing;
 mod write;
 
 pub use decide::{Needs, decide, needs};

@@ -1,0 +1,76 @@
+# Needs Rust (rustup takes the version from rust-toolchain.toml), Go, Python, gcc and make. Everything else is installed
+# by the targets themselves, pinned, into a cache outside of the clone: $SERIN_TESTBED_CACHE or ~/.cache/serin-testbed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+
+CACHE := $(or $(SERIN_TESTBED_CACHE),$(HOME)/.cache/serin-testbed)
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CACHE)/tools-cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+TESTBED := cargo run --locked --quiet --package serin-testbed --
+
+# Runs one stage, and says how long it took. Separate commands by ; so that each one that fails ends it.
+stage = @echo "=== $@"; SECONDS=0; $(1); echo "=== $@: $$SECONDS s"
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: format lint documentation dependencies components tests ## Everything that a change must pass, cheapest first
+
+.PHONY: format
+format: ## Is everything formatted?
+	$(call stage,cargo fmt --all --check)
+
+.PHONY: lint
+lint: ## Clippy, without a warning
+	$(call stage,cargo clippy --locked --workspace --all-targets -- -D warnings)
+
+.PHONY: documentation
+documentation: ## rustdoc, without a warning
+	$(call stage,RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet)
+
+.PHONY: dependencies
+dependencies: $(CARGO_DENY) ## Licences, banned and doubled crates, sources
+	$(call stage,$(CARGO_DENY) --locked check bans licenses sources)
+
+.PHONY: advisories
+advisories: $(CARGO_DENY) ## Known vulnerabilities; fetches their database
+	$(call stage,$(CARGO_DENY) --locked check advisories)
+
+.PHONY: components
+components: ## Build what the testbed is made of, where it is missing
+	$(call stage,tests/testbed/build > /dev/null)
+
+.PHONY: tests
+tests: components ## Every test, the scenarios on the testbed too
+	$(call stage,cargo test --locked --workspace)
+
+.PHONY: unit
+unit: ## Only the tests that need nothing around them
+	$(call stage,cargo test --locked --lib)
+
+.PHONY: scenarios
+scenarios: components ## Only the scenarios: a real API server, real traffic
+	$(call stage,cargo test --locked --test scenarios)
+
+.PHONY: demo
+demo: components ## See it: a rollout on the testbed, with real traffic
+	@cargo build --locked --quiet --package serin && $(TESTBED) demo
+
+.PHONY: testbed
+testbed: components ## Leave a testbed running, for work by hand
+	@cargo build --locked --quiet --package serin && $(TESTBED) up
+
+.PHONY: bench
+bench: components ## Measure what load-tests/README.md lists
+	@cargo bench --locked --bench figures
+
+.PHONY: crds
+crds: ## Write crds/ anew after a change of src/api
+	@cargo run --locked --quiet --package serin -- crd --directory crds
+
+$(CARGO_DENY):
+	cargo install --locked --quiet --root $(CACHE)/tools-cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)
