@@ -5,6 +5,10 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "weights are small")]
 
+mod configs;
+mod crashes;
+mod outages;
+mod readiness;
 mod scene;
 mod weighted;
 
@@ -72,6 +76,10 @@ fn trials(shared: Option<&Shared>) -> Vec<Trial> {
     let scenario = Scenarios { shared: shared.cloned() };
     let mut trials = Vec::new();
     weighted::register(&scenario, &mut trials);
+    configs::register(&scenario, &mut trials);
+    outages::register(&scenario, &mut trials);
+    crashes::register(&scenario, &mut trials);
+    readiness::register(&scenario, &mut trials);
     trials
 }
 
