@@ -36,6 +36,16 @@ fn without_flags_the_defaults_hold() {
 }
 
 #[test]
+fn of_a_flag_that_comes_twice_the_last_one_holds_and_repeatable_ones_add_up() {
+    let arguments = "--metrics-server=http://a:9090 --port=1 --metrics-server=http://b:9090 --port=2 \
+                     --gateway=shop/a --gateway=shop/b";
+    let settings = settings(arguments, &[]).unwrap();
+    assert_eq!((settings.options.metrics_server.as_str(), settings.port), ("http://b:9090", 2));
+    let gateways: Vec<_> = settings.options.gateways.iter().map(ToString::to_string).collect();
+    assert_eq!(gateways.len(), 2, "{gateways:?}");
+}
+
+#[test]
 fn the_arguments_of_a_flagger_deployment_are_taken_as_they_are() {
     let settings = settings(
         "-log-level=debug -mesh-provider=gatewayapi:v1 -metrics-server=http://prometheus.monitoring:9090 \
