@@ -36,13 +36,12 @@ fn without_flags_the_defaults_hold() {
 }
 
 #[test]
-fn of_a_flag_that_comes_twice_the_last_one_holds_and_repeatable_ones_add_up() {
-    let arguments = "--metrics-server=http://a:9090 --port=1 --metrics-server=http://b:9090 --port=2 \
-                     --gateway=shop/a --gateway=shop/b";
+fn of_a_flag_that_is_given_twice_the_last_one_counts() {
+    let arguments =
+        "--port=1 --gateway=a/b --enable-leader-election=false --port=2 --gateway=c/d --enable-leader-election";
     let settings = settings(arguments, &[]).unwrap();
-    assert_eq!((settings.options.metrics_server.as_str(), settings.port), ("http://b:9090", 2));
-    let gateways: Vec<_> = settings.options.gateways.iter().map(ToString::to_string).collect();
-    assert_eq!(gateways.len(), 2, "{gateways:?}");
+    assert_eq!((settings.port, settings.leader_election), (2, true));
+    assert_eq!(settings.options.gateways, [ObjectKey::new("a", "b"), ObjectKey::new("c", "d")]);
 }
 
 #[test]
