@@ -14,12 +14,15 @@ use super::metric_template::SecretRef;
     kind = "AlertProvider",
     namespaced,
     category = "all",
+    doc = "Where alerts are sent.",
     printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [super::rules::ADDRESS_OR_SECRET.to_json()]))]
 pub struct AlertProviderSpec {
     /// Kind of sink: `slack`, `msteams`, `discord`, `rocket`, `gchat`, `alertmanager` or `webhook`.
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = KINDS))]
     pub kind: String,
     /// Channel to post to, where the sink has channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,3 +40,6 @@ pub struct AlertProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 }
+
+/// Values of `spec.type` that the schema takes: Flagger's, and `alertmanager` and `webhook`.
+const KINDS: [&str; 7] = ["slack", "msteams", "discord", "rocket", "gchat", "alertmanager", "webhook"];

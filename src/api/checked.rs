@@ -87,6 +87,16 @@ impl Provider {
             Self::Kubernetes => "kubernetes",
         }
     }
+
+    /// The technology of that spelling; `None` if it is not built. What Flagger does for `gatewayapi:v1beta1` is done
+    /// with v1, which every release of the Gateway API since 1.0 serves.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "gatewayapi:v1" | "gatewayapi:v1beta1" => Some(Self::GatewayApi),
+            "kubernetes" => Some(Self::Kubernetes),
+            _ => None,
+        }
+    }
 }
 
 /// `spec.autoscalerRef`: an `autoscaling/v2` HorizontalPodAutoscaler.

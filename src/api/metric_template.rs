@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
     kind = "MetricTemplate",
     namespaced,
     category = "all",
+    doc = "A query that Canaries refer to by templateRef.",
     printcolumn = r#"{"name":"Provider","type":"string","jsonPath":".spec.provider.type"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -24,12 +25,28 @@ pub struct MetricTemplateSpec {
     pub query: String,
 }
 
+/// Values of `spec.provider.type` that the schema takes: Flagger's.
+const PROVIDERS: [&str; 11] = [
+    "prometheus",
+    "influxdb",
+    "datadog",
+    "externalmetrics",
+    "stackdriver",
+    "cloudwatch",
+    "newrelic",
+    "graphite",
+    "dynatrace",
+    "keptn",
+    "splunk",
+];
+
 /// `MetricTemplate.spec.provider`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricTemplateProvider {
     /// Kind of backend, for example `prometheus`.
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = PROVIDERS))]
     pub kind: String,
     /// Address of the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,1 +1,238 @@
-//! cluster
+//! Every Kubernetes call there is.
+
+pub mod apply;
+pub mod cache;
+pub mod client;
+pub mod events;
+pub mod kinds;
+pub mod lease;
+pub mod observe;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use kube::Client;
+use kube::api::{Api, DynamicObject};
+use serde_json::Value;
+
+use self::cache::{Cache, to_value};
+use self::kinds::Kind;
+use self::lease::LeaderGuard;
+use self::observe::Checksums;
+use crate::api::alert_provider::AlertProviderSpec;
+use crate::api::checked::ObjectKey;
+use crate::api::metric_template::MetricTemplateSpec;
+use crate::workload::{Settings, WorkloadError};
+
+/// Why a request to Kubernetes did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// Somebody else changed the object since it was read.
+    #[error("{kind} {key} was changed by somebody else; the pass starts again")]
+    Conflict {
+        /// Kind of the object.
+        kind: String,
+        /// The object.
+        key: ObjectKey,
+    },
+    /// The target is not at the revision that was decided on.
+    #[error("Deployment {target} or its configuration changed since it was analysed; the pass starts again")]
+    TargetMoved {
+        /// The target.
+        target: ObjectKey,
+    },
+    /// This process may not write any more.
+    #[error("this process does not hold the leader lease any more; it writes nothing")]
+    NotLeading,
+    /// The API server may not let us.
+    #[error("not allowed to {verb} {kind} {key}: {message}; compare the ClusterRole with deploy/base")]
+    Forbidden {
+        /// What was tried.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// The object.
+        key: ObjectKey,
+        /// The API server's words.
+        message: String,
+    },
+    /// The request failed.
+    #[error("could not {verb} {kind} {key}: {source}")]
+    Request {
+        /// What was tried.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// The object.
+        key: ObjectKey,
+        /// What happened.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// An object could not be put into JSON or taken from it.
+    #[error("could not encode {what}: {source}")]
+    Encode {
+        /// Which object.
+        what: String,
+        /// What happened.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A plan names a kind that Serin does not handle.
+    #[error("{kind} {key} is of a kind that Serin does not handle; this is a bug in Serin, please report it")]
+    UnknownKind {
+        /// The kind.
+        kind: String,
+        /// The object.
+        key: ObjectKey,
+    },
+    /// The workload can't be paired.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+}
+
+/// The cluster as Serin sees and changes it.
+pub struct Cluster {
+    client: Client,
+    cache: Cache,
+    checksums: Checksums,
+    settings: Settings,
+    track_configs: bool,
+    missing_kinds: Vec<Kind>,
+    guard: LeaderGuard,
+    /// Canaries that were read from the API server or written since this process leads: for those, the cache with our
+    /// own writes on top is as new as anything we did.
+    confirmed: Mutex<HashSet<ObjectKey>>,
+}
+
+/// What a [`Cluster`] is made of.
+pub struct Parts {
+    /// Client of the API server.
+    pub client: Client,
+    /// What the watches have seen.
+    pub cache: Cache,
+    /// How workloads are paired.
+    pub settings: Settings,
+    /// Whether ConfigMaps and Secrets belong to a revision.
+    pub track_configs: bool,
+    /// Kinds that were not installed at the start.
+    pub missing_kinds: Vec<Kind>,
+    /// Says whether this process may write.
+    pub guard: LeaderGuard,
+}
+
+impl Cluster {
+    /// A cluster from its parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { client, cache, settings, track_configs, missing_kinds, guard } = parts;
+        let confirmed = Mutex::default();
+        Self {
+            client,
+            cache,
+            checksums: Checksums::default(),
+            settings,
+            track_configs,
+            missing_kinds,
+            guard,
+            confirmed,
+        }
+    }
+
+    /// What the watches have seen.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Kinds that were not installed at the start.
+    pub fn missing_kinds(&self) -> &[Kind] {
+        &self.missing_kinds
+    }
+
+    /// A Canary at least as new as anything that we did to it; `None` if it is gone.
+    ///
+    /// # Errors
+    /// It had to be fetched, and that failed.
+    pub async fn canary(&self, key: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+        let confirmed = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).contains(key);
+        if confirmed {
+            return Ok(self.cache.get(Kind::Canary, key).map(|object| DynamicObject::clone(&object)));
+        }
+        let Some(object) = self.fetch(Kind::Canary, key).await? else { return Ok(None) };
+        self.cache.remember(Kind::Canary, object.clone());
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        Ok(Some(object))
+    }
+
+    /// Has the next pass read this Canary from the API server.
+    pub fn doubt(&self, key: &ObjectKey) {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// A `MetricTemplate` by name, or in words why there is none.
+    pub fn metric_template(&self, key: &ObjectKey) -> Result<MetricTemplateSpec, String> {
+        self.spec(Kind::MetricTemplate, key)
+    }
+
+    /// An `AlertProvider` by name, or in words why there is none.
+    pub fn alert_provider(&self, key: &ObjectKey) -> Result<AlertProviderSpec, String> {
+        self.spec(Kind::AlertProvider, key)
+    }
+
+    fn spec<T: serde::de::DeserializeOwned>(&self, kind: Kind, key: &ObjectKey) -> Result<T, String> {
+        let name = kind.resource().kind;
+        let Some(mut object) = self.cache.value(kind, key) else {
+            return Err(format!("{name} {key} does not exist; create it or mend the reference to it"));
+        };
+        serde_json::from_value(object["spec"].take()).map_err(|error| format!("{name} {key} can't be read: {error}"))
+    }
+
+    /// The decoded data of a Secret, or in words why there is none.
+    pub async fn secret(&self, key: &ObjectKey) -> Result<BTreeMap<String, Vec<u8>>, String> {
+        let secret: Option<k8s_openapi::api::core::v1::Secret> = Api::namespaced(self.client.clone(), &key.namespace)
+            .get_opt(&key.name)
+            .await
+            .map_err(|error| format!("Secret {key} can't be read: {error}"))?;
+        let secret = secret.ok_or_else(|| format!("Secret {key} does not exist; create it or mend secretRef.name"))?;
+        Ok(secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)).collect())
+    }
+
+    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &kind.resource())
+    }
+
+    /// An object from the API server itself.
+    async fn fetch(&self, kind: Kind, key: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+        let answer = self.api(kind, &key.namespace).get_opt(&key.name).await;
+        answer.map_err(|error| self.failed("read", &kind.resource().kind, key, error))
+    }
+
+    /// Refuses where this process does not lead any more.
+    fn guard(&self) -> Result<(), ClusterError> {
+        if self.guard.is_leader_now() { Ok(()) } else { Err(ClusterError::NotLeading) }
+    }
+
+    fn failed(&self, verb: &'static str, kind: &str, key: &ObjectKey, error: kube::Error) -> ClusterError {
+        let (kind, key) = (kind.to_owned(), key.clone());
+        match error {
+            kube::Error::Api(status) if status.is_conflict() => {
+                self.doubt(&key);
+                ClusterError::Conflict { kind, key }
+            }
+            kube::Error::Api(status) if status.is_forbidden() => {
+                ClusterError::Forbidden { verb, kind, key, message: status.message.clone() }
+            }
+            source => ClusterError::Request { verb, kind, key, source: Box::new(source) },
+        }
+    }
+}
+
+/// The status of a Canary as the API server has it; an absent one is empty.
+///
+/// # Errors
+/// It can't be decoded.
+pub fn status_of(object: &DynamicObject) -> Result<crate::api::status::CanaryStatus, serde_json::Error> {
+    match to_value(object).get("status") {
+        None | Some(Value::Null) => Ok(crate::api::status::CanaryStatus::default()),
+        Some(status) => serde_json::from_value(status.clone()),
+    }
+}

@@ -1,1 +1,14 @@
-//! controller
+//! The loop: triggers, one pass, retries, shutdown.
+
+mod context;
+pub mod failures;
+mod index;
+pub mod logs;
+mod measure;
+pub mod options;
+mod pass;
+mod run;
+pub mod telemetry;
+mod tell;
+
+pub use run::{ControllerError, run};

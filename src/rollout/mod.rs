@@ -9,11 +9,15 @@ mod decision;
 mod draft;
 mod idle;
 mod initialize;
+pub mod object;
+pub mod ownership;
 mod promote;
 mod refusal;
 mod run;
 mod snapshot;
 mod terminate;
+#[cfg(test)]
+pub(crate) mod testing;
 mod write;
 
 pub use decide::{Needs, decide, needs};

@@ -1,0 +1,272 @@
+//! Carrying a decision out, in its order. Every write is idempotent, and each is preceded by a look at the lease.
+
+use std::collections::BTreeMap;
+
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use super::cache::{key_of, to_value};
+use super::kinds::Kind;
+use super::observe::{Observed, kind_of, template_of};
+use super::{Cluster, ClusterError};
+use crate::api::checked::{ObjectKey, ValidatedCanary};
+use crate::api::status::{AlertRecord, CanaryStatus};
+use crate::rollout::ownership::FIELD_MANAGER;
+use crate::rollout::{Action, Decision, Revision, Scale, Write};
+use crate::routing;
+use crate::workload::configs::{self, ConfigKind};
+use crate::workload::revision::revision;
+use crate::workload::{autoscaler, primary, revert, services};
+
+/// Flagger's finalizer, so that either controller can let go of what the other held.
+pub const FINALIZER: &str = "finalizer.flagger.app";
+
+impl Cluster {
+    /// Carries out every action in order and stops at the first that fails: what follows from the committed status is
+    /// done by the next pass. Returns the alerts that are to be sent now.
+    ///
+    /// # Errors
+    /// A write failed, was refused by its precondition, or this process does not lead any more.
+    pub async fn carry_out(
+        &self,
+        object: DynamicObject,
+        canary: &ValidatedCanary,
+        observed: &Observed,
+        decision: &Decision,
+    ) -> Result<Vec<AlertRecord>, ClusterError> {
+        let mut object = object;
+        let mut alerts = Vec::new();
+        for action in &decision.actions {
+            match action {
+                Action::CommitStatus => object = self.commit(object, &decision.status).await?,
+                Action::SendAlerts => {
+                    let mut status = decision.status.clone();
+                    alerts = std::mem::take(&mut status.pending.alerts);
+                    object = self.commit(object, &status).await?;
+                }
+                Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
+                Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
+                    self.write_primary(canary, decided).await?;
+                }
+                planned => {
+                    for write in self.plan(canary, observed, planned)? {
+                        self.send(&write).await?;
+                    }
+                }
+            }
+        }
+        Ok(alerts)
+    }
+
+    /// The writes of those actions that follow from what was observed alone.
+    fn plan(&self, canary: &ValidatedCanary, observed: &Observed, action: &Action) -> Result<Vec<Write>, ClusterError> {
+        if let Action::Route(intent) = action {
+            return Ok(routing::router(canary.provider).plan(canary, observed.route.as_ref(), intent));
+        }
+        // Without a target there is nothing to pair.
+        let Some(target) = &observed.target else { return Ok(Vec::new()) };
+        let primary = observed.primary.as_ref();
+        let hpa = observed.autoscaler.as_ref();
+        Ok(match action {
+            Action::Services { apex } => services::plan(canary, &self.settings, target, &observed.services, *apex)?,
+            Action::Autoscaler { update } => match (&canary.autoscaler, hpa) {
+                (Some(reference), Some(hpa)) => {
+                    let existing = observed.primary_autoscaler.as_ref();
+                    let write = autoscaler::plan(reference, hpa, existing, *update, canary, &self.settings)?;
+                    write.into_iter().collect()
+                }
+                _ => Vec::new(),
+            },
+            Action::ScaleTarget(Scale::Zero) => autoscaler::scale(canary, target, 0).into_iter().collect(),
+            Action::ScaleTarget(Scale::Up) => {
+                let replicas = autoscaler::scale_up_replicas(target, primary, hpa);
+                autoscaler::scale(canary, target, replicas).into_iter().collect()
+            }
+            Action::Revert => {
+                let apex = observed.services.apex.as_ref();
+                revert::plan(canary, &self.settings, revert::Remains { target, primary, autoscaler: hpa, apex })?
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// Writes the status with the version that it was made from; a conflict means that somebody else was faster.
+    ///
+    /// # Errors
+    /// [`ClusterError::Conflict`], or the write failed.
+    pub async fn commit(
+        &self,
+        mut object: DynamicObject,
+        status: &CanaryStatus,
+    ) -> Result<DynamicObject, ClusterError> {
+        let key = key_of(&object);
+        object.data["status"] = serde_json::to_value(status)
+            .map_err(|source| ClusterError::Encode { what: format!("status of Canary {key}"), source })?;
+        self.guard()?;
+        let api = self.api(Kind::Canary, &key.namespace);
+        let answer = api.replace_status(&key.name, &written_by_serin(), &object).await;
+        let written = answer.map_err(|error| self.failed("write the status of", "Canary", &key, error))?;
+        self.cache.remember(Kind::Canary, written.clone());
+        Ok(written)
+    }
+
+    async fn set_finalizer(&self, object: DynamicObject, present: bool) -> Result<DynamicObject, ClusterError> {
+        let key = key_of(&object);
+        let mut finalizers = object.finalizers().to_vec();
+        finalizers.retain(|finalizer| finalizer != FINALIZER);
+        if present {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        let body = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
+        self.guard()?;
+        let api = self.api(Kind::Canary, &key.namespace);
+        let answer = api.patch(&key.name, &patched_by_serin(), &Patch::Merge(body)).await;
+        let written = answer.map_err(|error| self.failed("set the finalizer of", "Canary", &key, error))?;
+        self.cache.remember(Kind::Canary, written.clone());
+        Ok(written)
+    }
+
+    /// Copies the target to the primary, after making sure with the API server that the target and its configuration
+    /// still are what was decided on. What is copied is what was verified.
+    async fn write_primary(&self, canary: &ValidatedCanary, decided: &Revision) -> Result<(), ClusterError> {
+        let key = ObjectKey::new(&canary.key.namespace, &canary.target_name);
+        let moved = || ClusterError::TargetMoved { target: key.clone() };
+        let target = to_value(&self.fetch(Kind::Deployment, &key).await?.ok_or_else(moved)?);
+        let (originals, checksums) = self.configs(canary, &target).await?;
+        if revision(&target, &checksums).id != decided.id {
+            return Err(moved());
+        }
+        for (kind, original) in &originals {
+            let copy_name =
+                format!("{}-primary", original.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default());
+            let copy_key = ObjectKey::new(&canary.key.namespace, copy_name);
+            let existing = self.fetch(kind_of(*kind), &copy_key).await?.map(|object| to_value(&object));
+            if let Some(write) = configs::copy(*kind, original, existing.as_ref(), canary, &self.settings)? {
+                self.send(&write).await?;
+            }
+        }
+        let primary_key = ObjectKey::new(&canary.key.namespace, canary.primary_name());
+        let live = self.fetch(Kind::Deployment, &primary_key).await?.map(|object| to_value(&object));
+        let replicas = match live {
+            Some(_) => primary::promoted_replicas(&target, canary),
+            None => Some(primary::initial_replicas(&target)),
+        };
+        let blueprint = primary::blueprint(&target, canary, decided, &self.settings, replicas)?;
+        match live {
+            None => self.send(&Write::Create(blueprint)).await,
+            Some(live) => match primary::promotion(&live, &blueprint, canary)? {
+                Some(write) => self.send(&write).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Tracked configuration of the target as it is on the API server now, and its checksums.
+    async fn configs(
+        &self,
+        canary: &ValidatedCanary,
+        target: &Value,
+    ) -> Result<(Vec<(ConfigKind, Value)>, BTreeMap<String, String>), ClusterError> {
+        let mut originals = Vec::new();
+        let mut checksums = BTreeMap::new();
+        if !self.track_configs {
+            return Ok((originals, checksums));
+        }
+        for reference in configs::references(&template_of(target)).into_keys() {
+            let key = ObjectKey::new(&canary.key.namespace, &reference.name);
+            let Some(object) = self.fetch(kind_of(reference.kind), &key).await? else { continue };
+            let object = to_value(&object);
+            if let Some(checksum) = configs::checksum(reference.kind, &object) {
+                checksums.insert(reference.to_string(), checksum);
+                originals.push((reference.kind, object));
+            }
+        }
+        Ok((originals, checksums))
+    }
+
+    /// Sends one planned request.
+    async fn send(&self, write: &Write) -> Result<(), ClusterError> {
+        self.guard()?;
+        match write {
+            Write::Apply(object) => self.apply(object).await,
+            Write::Create(object) => self.create(object).await,
+            Write::Merge { id, body } => {
+                let (kind, api) = self.api_of(&id.kind, &id.key)?;
+                let answer = api.patch(&id.key.name, &patched_by_serin(), &Patch::Merge(body)).await;
+                let written = answer.map_err(|error| self.failed("patch", &id.kind, &id.key, error))?;
+                self.cache.remember(kind, written);
+                Ok(())
+            }
+            Write::Replace(object) => self.replace(object).await,
+            Write::Delete(id) => {
+                let (_, api) = self.api_of(&id.kind, &id.key)?;
+                match api.delete(&id.key.name, &kube::api::DeleteParams::default()).await {
+                    Ok(_) => Ok(()),
+                    Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                    Err(error) => Err(self.failed("delete", &id.kind, &id.key, error)),
+                }
+            }
+        }
+    }
+
+    async fn apply(&self, object: &Value) -> Result<(), ClusterError> {
+        let (kind_name, key) = identity(object);
+        let (kind, api) = self.api_of(&kind_name, &key)?;
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let answer = api.patch(&key.name, &parameters, &Patch::Apply(object)).await;
+        let written = answer.map_err(|error| self.failed("apply", &kind_name, &key, error))?;
+        self.cache.remember(kind, written);
+        Ok(())
+    }
+
+    async fn create(&self, object: &Value) -> Result<(), ClusterError> {
+        let (kind_name, key) = identity(object);
+        let (kind, api) = self.api_of(&kind_name, &key)?;
+        match api.create(&written_by_serin(), &decoded(object, &kind_name, &key)?).await {
+            Ok(written) => self.cache.remember(kind, written),
+            // Somebody else created it in the meantime: the next pass sees whether it is as it should be.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            Err(error) => return Err(self.failed("create", &kind_name, &key, error)),
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, object: &Value) -> Result<(), ClusterError> {
+        let (kind_name, key) = identity(object);
+        let (kind, api) = self.api_of(&kind_name, &key)?;
+        let answer = api.replace(&key.name, &written_by_serin(), &decoded(object, &kind_name, &key)?).await;
+        let written = answer.map_err(|error| self.failed("replace", &kind_name, &key, error))?;
+        self.cache.remember(kind, written);
+        Ok(())
+    }
+
+    fn api_of(&self, kind_name: &str, key: &ObjectKey) -> Result<(Kind, Api<DynamicObject>), ClusterError> {
+        let kind = Kind::named(kind_name)
+            .ok_or_else(|| ClusterError::UnknownKind { kind: kind_name.to_owned(), key: key.clone() })?;
+        Ok((kind, self.api(kind, &key.namespace)))
+    }
+}
+
+fn written_by_serin() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+fn patched_by_serin() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn decoded(object: &Value, kind_name: &str, key: &ObjectKey) -> Result<DynamicObject, ClusterError> {
+    serde_json::from_value(object.clone())
+        .map_err(|source| ClusterError::Encode { what: format!("{kind_name} {key}"), source })
+}
+
+fn identity(object: &Value) -> (String, ObjectKey) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    (text("/kind"), ObjectKey::new(text("/metadata/namespace"), text("/metadata/name")))
+}
+
+/// A Canary's reference for Events.
+pub fn uid_of(object: &DynamicObject) -> String {
+    object.meta().uid.clone().unwrap_or_default()
+}

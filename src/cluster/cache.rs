@@ -1,0 +1,231 @@
+//! What the watches have seen, overlaid with what Serin itself wrote and read since: a cache may lag behind our own
+//! writes, and a decision made from before them would be made twice.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use kube::api::{Api, DynamicObject, PartialObjectMeta};
+use kube::core::{ApiResource, DynamicResourceScope};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt, reflector::store::Writer};
+use kube::{Client, Resource, ResourceExt};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::kinds::Kind;
+use crate::api::checked::ObjectKey;
+
+/// How often a kind that is not installed is looked for.
+const INSTALL_CHECK: Duration = Duration::from_secs(60);
+
+/// How long our own last answer is preferred to an older one of the watch. A watch that lags for longer is believed:
+/// it may be right about an object that is gone.
+const OWN_LIFETIME: Duration = Duration::from_secs(60);
+
+/// An object that changed, or was deleted, by the watch of its kind.
+pub type Touched = BoxStream<'static, Result<DynamicObject, watcher::Error>>;
+
+/// What the watches have seen.
+pub struct Cache {
+    stores: HashMap<Kind, Store<DynamicObject>>,
+    own: Own,
+}
+
+impl Cache {
+    /// Starts a watch for each kind, in one namespace or all. Polling the streams is what keeps the cache going. A kind
+    /// in `missing` is not installed now: its watch starts once it is.
+    pub fn start(client: &Client, namespace: Option<&str>, missing: &[Kind]) -> (Self, HashMap<Kind, Touched>) {
+        let mut stores = HashMap::new();
+        let mut streams = HashMap::new();
+        let own = Own::default();
+        for kind in Kind::ALL {
+            let resource = kind.resource();
+            let writer = Writer::new(resource.clone());
+            stores.insert(kind, writer.as_reader());
+            let events = if kind.metadata_only() {
+                metadata_events(api(client, namespace, &resource))
+            } else {
+                object_events(api(client, namespace, &resource))
+            };
+            let events = if missing.contains(&kind) {
+                let installed = wait_until_installed(client.clone(), kind);
+                stream::once(installed).flat_map(move |()| stream::empty()).chain(events).boxed()
+            } else {
+                events
+            };
+            let deletions = own.clone();
+            let touched = events
+                .default_backoff()
+                .inspect_ok(move |event| {
+                    if let Event::Delete(object) = event {
+                        deletions.forget(kind, object);
+                    }
+                })
+                .modify(move |object| {
+                    // They are a good part of each object.
+                    if !kind.needs_managed_fields() {
+                        object.metadata.managed_fields = None;
+                    }
+                })
+                .reflect(writer)
+                .touched_objects()
+                .boxed();
+            streams.insert(kind, touched);
+        }
+        (Self { stores, own }, streams)
+    }
+
+    /// The store of the Canaries, for the controller.
+    pub fn store(&self, kind: Kind) -> Option<Store<DynamicObject>> {
+        self.stores.get(&kind).cloned()
+    }
+
+    /// Waits until every installed kind was listed once.
+    pub async fn wait_until_ready(&self, missing: &[Kind]) {
+        for (kind, store) in &self.stores {
+            if !missing.contains(kind) {
+                // An error means that the watch was dropped; then the process is ending anyway.
+                let _ = store.wait_until_ready().await;
+            }
+        }
+    }
+
+    /// The newest known state of an object: by a watch, or by our own last request.
+    pub fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Arc<DynamicObject>> {
+        let reference = ObjectRef::new_with(&key.name, kind.resource()).within(&key.namespace);
+        let seen = self.stores.get(&kind).and_then(|store| store.get(&reference));
+        self.own.newer(kind, key, seen)
+    }
+
+    /// The newest known state of an object as plain JSON.
+    pub fn value(&self, kind: Kind, key: &ObjectKey) -> Option<Value> {
+        self.get(kind, key).map(|object| to_value(&object))
+    }
+
+    /// All objects of a kind, as the watch has them.
+    pub fn all(&self, kind: Kind) -> Vec<Arc<DynamicObject>> {
+        self.stores.get(&kind).map(Store::state).unwrap_or_default()
+    }
+
+    /// Remembers what the API server answered to our own request, until the watch has caught up.
+    pub fn remember(&self, kind: Kind, object: DynamicObject) {
+        self.own.remember(kind, object);
+    }
+}
+
+/// The API server's answers to our own requests.
+#[derive(Clone, Default)]
+struct Own(Arc<Mutex<OwnObjects>>);
+
+type OwnObjects = HashMap<(Kind, ObjectKey), (Instant, DynamicObject)>;
+
+impl Own {
+    fn lock(&self) -> MutexGuard<'_, OwnObjects> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, kind: Kind, object: DynamicObject) {
+        self.lock().insert((kind, key_of(&object)), (Instant::now(), object));
+    }
+
+    fn forget(&self, kind: Kind, deleted: &DynamicObject) {
+        let entry = (kind, key_of(deleted));
+        let mut own = self.lock();
+        if own.get(&entry).is_some_and(|(_, written)| !is_older(deleted, written)) {
+            own.remove(&entry);
+        }
+    }
+
+    /// Ours where it is newer than what the watch has seen, else the watch's; ours is dropped once the watch caught up.
+    fn newer(&self, kind: Kind, key: &ObjectKey, seen: Option<Arc<DynamicObject>>) -> Option<Arc<DynamicObject>> {
+        let entry = (kind, key.clone());
+        let mut own = self.lock();
+        let Some((time, written)) = own.get(&entry) else { return seen };
+        let current = time.elapsed() < OWN_LIFETIME && seen.as_ref().is_none_or(|seen| is_older(seen, written));
+        if current {
+            return Some(Arc::new(written.clone()));
+        }
+        own.remove(&entry);
+        seen
+    }
+}
+
+/// Namespace and name of an object.
+pub fn key_of(object: &DynamicObject) -> ObjectKey {
+    ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Whether `seen` is older than `written`. Resource versions are compared as numbers, as Kubernetes allows since 1.35;
+/// an object that was deleted and made again has another uid, and then the watch is right.
+fn is_older(seen: &DynamicObject, written: &DynamicObject) -> bool {
+    let number = |object: &DynamicObject| object.resource_version().and_then(|version| version.parse::<u64>().ok());
+    match (number(seen), number(written)) {
+        (Some(seen), Some(written)) => seen < written,
+        _ => seen.uid() == written.uid() && seen.resource_version() != written.resource_version(),
+    }
+}
+
+/// An object as plain JSON, as the API server wrote it.
+pub fn to_value(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or(Value::Null)
+}
+
+type Events = BoxStream<'static, Result<Event<DynamicObject>, watcher::Error>>;
+
+fn api<K>(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
+fn object_events(api: Api<DynamicObject>) -> Events {
+    watcher(api, watcher::Config::default().any_semantic()).boxed()
+}
+
+fn metadata_events(api: Api<PartialObjectMeta<DynamicObject>>) -> Events {
+    watcher(api, watcher::Config::default().any_semantic())
+        .map(|event| event.map(|event| map_event(event, bare)))
+        .boxed()
+}
+
+fn bare(object: PartialObjectMeta<DynamicObject>) -> DynamicObject {
+    DynamicObject { types: object.types, metadata: object.metadata, data: Value::Object(serde_json::Map::new()) }
+}
+
+fn map_event<A, B>(event: Event<A>, map: impl Fn(A) -> B) -> Event<B> {
+    match event {
+        Event::Apply(object) => Event::Apply(map(object)),
+        Event::Delete(object) => Event::Delete(map(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(map(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+/// Which of the kinds that may be absent are not installed. Anything but a plain 404 counts as installed: the watch will
+/// tell.
+pub async fn missing_kinds(client: &Client) -> Vec<Kind> {
+    if is_installed(client, Kind::HttpRoute).await { Vec::new() } else { vec![Kind::HttpRoute] }
+}
+
+async fn is_installed(client: &Client, kind: Kind) -> bool {
+    let resource = kind.resource();
+    match client.list_api_group_resources(&resource.api_version).await {
+        Ok(list) => list.resources.iter().any(|found| found.name == resource.plural),
+        Err(kube::Error::Api(status)) => !status.is_not_found(),
+        Err(_) => true,
+    }
+}
+
+async fn wait_until_installed(client: Client, kind: Kind) {
+    while !is_installed(&client, kind).await {
+        tokio::time::sleep(INSTALL_CHECK).await;
+    }
+}

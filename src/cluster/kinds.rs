@@ -1,0 +1,74 @@
+//! The kinds of objects that Serin watches.
+
+use kube::core::{ApiResource, GroupVersionKind};
+
+/// A kind of object that Serin watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `Canary`.
+    Canary,
+    /// `MetricTemplate`.
+    MetricTemplate,
+    /// `AlertProvider`.
+    AlertProvider,
+    /// `Deployment`.
+    Deployment,
+    /// `Service`.
+    Service,
+    /// `HorizontalPodAutoscaler`.
+    HorizontalPodAutoscaler,
+    /// `ConfigMap`, metadata only.
+    ConfigMap,
+    /// `Secret`, metadata only.
+    Secret,
+    /// Gateway API `HTTPRoute`; may not be installed.
+    HttpRoute,
+}
+
+impl Kind {
+    /// All of them, the Canary first.
+    pub const ALL: [Self; 9] = [
+        Self::Canary,
+        Self::MetricTemplate,
+        Self::AlertProvider,
+        Self::Deployment,
+        Self::Service,
+        Self::HorizontalPodAutoscaler,
+        Self::ConfigMap,
+        Self::Secret,
+        Self::HttpRoute,
+    ];
+
+    /// How the API server names it.
+    pub fn resource(self) -> ApiResource {
+        let (group, version, kind, plural) = match self {
+            Self::Canary => ("flagger.app", "v1beta1", "Canary", "canaries"),
+            Self::MetricTemplate => ("flagger.app", "v1beta1", "MetricTemplate", "metrictemplates"),
+            Self::AlertProvider => ("flagger.app", "v1beta1", "AlertProvider", "alertproviders"),
+            Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::Service => ("", "v1", "Service", "services"),
+            Self::HorizontalPodAutoscaler => {
+                ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+            }
+            Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
+            Self::Secret => ("", "v1", "Secret", "secrets"),
+            Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+        };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+    }
+
+    /// The kind with this `kind` name, if it is one that Serin watches.
+    pub fn named(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|candidate| candidate.resource().kind == kind)
+    }
+
+    /// Whether plans for these objects ask who set a field.
+    pub fn needs_managed_fields(self) -> bool {
+        matches!(self, Self::Service | Self::HorizontalPodAutoscaler | Self::HttpRoute)
+    }
+
+    /// Whether only the metadata of these objects is watched: their content may be large or secret.
+    pub fn metadata_only(self) -> bool {
+        matches!(self, Self::ConfigMap | Self::Secret)
+    }
+}

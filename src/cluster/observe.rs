@@ -1,0 +1,228 @@
+//! What is there now, from the caches; only the content of changed ConfigMaps and Secrets is fetched.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use kube::ResourceExt;
+use serde_json::Value;
+
+use super::cache::to_value;
+use super::kinds::Kind;
+use super::{Cluster, ClusterError};
+use crate::api::checked::{ObjectKey, ValidatedCanary};
+use crate::rollout::object::count;
+use crate::rollout::{Revision, Seen, Target, Traffic};
+use crate::routing;
+use crate::workload::configs::{self, ConfigKind, ConfigRef};
+use crate::workload::readiness::readiness;
+use crate::workload::revision::revision;
+use crate::workload::{primary, services};
+
+/// Everything around one Canary as it is now, as plain JSON.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The target Deployment.
+    pub target: Option<Value>,
+    /// The primary Deployment.
+    pub primary: Option<Value>,
+    /// The three Services.
+    pub services: services::Existing,
+    /// The target's autoscaler.
+    pub autoscaler: Option<Value>,
+    /// The primary's autoscaler.
+    pub primary_autoscaler: Option<Value>,
+    /// The routing object.
+    pub route: Option<Value>,
+    /// All objects that matter to the Canary, there or not: a change of any of them is a reason for a pass.
+    pub watched: Vec<(Kind, ObjectKey)>,
+}
+
+/// Checksums of tracked configuration by object, so that content is fetched only where it changed.
+#[derive(Default)]
+pub struct Checksums(Mutex<HashMap<(Kind, ObjectKey), Checksum>>);
+
+#[derive(Clone)]
+struct Checksum {
+    /// `metadata.resourceVersion` that it was made from.
+    version: String,
+    /// `None` where the object is not tracked.
+    value: Option<String>,
+}
+
+impl Checksums {
+    fn get(&self, entry: &(Kind, ObjectKey), version: &str) -> Option<Checksum> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(entry).filter(|known| known.version == version).cloned()
+    }
+
+    fn set(&self, entry: (Kind, ObjectKey), checksum: Checksum) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(entry, checksum);
+    }
+}
+
+impl Cluster {
+    /// Observes what surrounds a Canary.
+    ///
+    /// # Errors
+    /// Content of a changed ConfigMap or Secret could not be fetched.
+    pub async fn observe(&self, canary: &ValidatedCanary) -> Result<(Observed, Seen), ClusterError> {
+        let mut observed = self.look(canary);
+        let mut seen = Seen { traffic: Self::traffic(canary, &observed), ..Seen::default() };
+        if let Some(deployment) = &observed.primary {
+            let threshold = canary.analysis.primary_ready_threshold_percent;
+            seen.primary = Some(readiness(deployment, threshold));
+            seen.primary_revision = primary::revision_of(deployment);
+        }
+        if let Some(target) = observed.target.clone() {
+            let (configs, missing) = self.checksums(canary, &target, &mut observed.watched).await?;
+            let revision = revision(&target, &configs);
+            seen.target = Some(self.target(canary, &target, observed.primary.as_ref(), revision));
+            seen.obstacle = missing;
+        }
+        if seen.obstacle.is_none() {
+            seen.obstacle = self.absent(canary, &observed);
+        }
+        Ok((observed, seen))
+    }
+
+    fn look(&self, canary: &ValidatedCanary) -> Observed {
+        let mut watched = Vec::new();
+        let mut look = |kind: Kind, name: String| {
+            let key = ObjectKey::new(&canary.key.namespace, name);
+            let value = self.cache.value(kind, &key);
+            watched.push((kind, key));
+            value
+        };
+        let mut observed = Observed {
+            target: look(Kind::Deployment, canary.target_name.clone()),
+            primary: look(Kind::Deployment, canary.primary_name()),
+            services: services::Existing {
+                apex: look(Kind::Service, canary.service.name.clone()),
+                primary: look(Kind::Service, canary.service.primary_name()),
+                canary: look(Kind::Service, canary.service.canary_name()),
+            },
+            ..Observed::default()
+        };
+        if let Some(autoscaler) = &canary.autoscaler {
+            observed.autoscaler = look(Kind::HorizontalPodAutoscaler, autoscaler.name.clone());
+            observed.primary_autoscaler = look(Kind::HorizontalPodAutoscaler, format!("{}-primary", autoscaler.name));
+        }
+        if let Some(resource) = routing::router(canary.provider).resource(canary)
+            && let Some(kind) = Kind::named(&resource.kind)
+        {
+            observed.route = look(kind, resource.key.name);
+        }
+        observed.watched = watched;
+        observed
+    }
+
+    fn traffic(canary: &ValidatedCanary, observed: &Observed) -> Traffic {
+        routing::router(canary.provider).read(canary, observed.route.as_ref())
+    }
+
+    fn target(
+        &self,
+        canary: &ValidatedCanary,
+        target: &Value,
+        existing: Option<&Value>,
+        revision: Revision,
+    ) -> Result<Target, String> {
+        let can_be_paired = primary::blueprint(target, canary, &revision, &self.settings, None)
+            .and_then(|_| existing.map_or(Ok(()), |existing| primary::check_owner(existing, canary)));
+        can_be_paired.map_err(|error| error.to_string())?;
+        Ok(Target {
+            // A target that does not say has the API server's default.
+            replicas: count(target, "/spec/replicas").unwrap_or(1),
+            readiness: readiness(target, canary.analysis.canary_ready_threshold_percent),
+            matches_primary: existing
+                .is_some_and(|existing| primary::matches(target, existing, canary, &self.settings)),
+            revision,
+        })
+    }
+
+    /// Checksums of the configuration that a target refers to, and the first thing that is missing, in words.
+    async fn checksums(
+        &self,
+        canary: &ValidatedCanary,
+        target: &Value,
+        watched: &mut Vec<(Kind, ObjectKey)>,
+    ) -> Result<(BTreeMap<String, String>, Option<String>), ClusterError> {
+        let mut checksums = BTreeMap::new();
+        let mut missing = None;
+        if !self.track_configs {
+            return Ok((checksums, missing));
+        }
+        for (reference, optional) in configs::references(&template_of(target)) {
+            let kind = kind_of(reference.kind);
+            let key = ObjectKey::new(&canary.key.namespace, &reference.name);
+            watched.push((kind, key.clone()));
+            let Some(version) = self.cache.get(kind, &key).and_then(|object| object.resource_version()) else {
+                if !optional {
+                    missing.get_or_insert_with(|| missing_config(canary, &reference));
+                }
+                continue;
+            };
+            if let Some(checksum) = self.checksum(reference.kind, &key, version).await? {
+                checksums.insert(reference.to_string(), checksum);
+            }
+        }
+        Ok((checksums, missing))
+    }
+
+    async fn checksum(
+        &self,
+        config_kind: ConfigKind,
+        key: &ObjectKey,
+        version: String,
+    ) -> Result<Option<String>, ClusterError> {
+        let kind = kind_of(config_kind);
+        let entry = (kind, key.clone());
+        if let Some(known) = self.checksums.get(&entry, &version) {
+            return Ok(known.value);
+        }
+        let Some(object) = self.fetch(kind, key).await? else { return Ok(None) };
+        let value = configs::checksum(config_kind, &to_value(&object));
+        let version = object.resource_version().unwrap_or(version);
+        self.checksums.set(entry, Checksum { version, value: value.clone() });
+        Ok(value)
+    }
+
+    /// What must exist beside the target and does not, in words.
+    fn absent(&self, canary: &ValidatedCanary, observed: &Observed) -> Option<String> {
+        if let Some(autoscaler) = &canary.autoscaler
+            && observed.autoscaler.is_none()
+        {
+            return Some(format!(
+                "HorizontalPodAutoscaler {} does not exist; create it or mend spec.autoscalerRef.name",
+                autoscaler.name
+            ));
+        }
+        let resource = routing::router(canary.provider).resource(canary)?;
+        let kind = Kind::named(&resource.kind)?;
+        if self.missing_kinds.contains(&kind) && self.cache.all(kind).is_empty() {
+            return Some(format!(
+                "the API server knows no {} of {}; install its CRDs or choose another spec.provider",
+                resource.kind, resource.api_version
+            ));
+        }
+        None
+    }
+}
+
+pub(super) fn template_of(target: &Value) -> Value {
+    target.pointer("/spec/template").cloned().unwrap_or_default()
+}
+
+pub(super) fn kind_of(kind: ConfigKind) -> Kind {
+    match kind {
+        ConfigKind::ConfigMap => Kind::ConfigMap,
+        ConfigKind::Secret => Kind::Secret,
+    }
+}
+
+fn missing_config(canary: &ValidatedCanary, reference: &ConfigRef) -> String {
+    format!(
+        "{reference} does not exist, and Deployment {} refers to it; create it or mark the reference optional",
+        canary.target_name
+    )
+}

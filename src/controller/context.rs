@@ -1,0 +1,40 @@
+//! What every pass needs at hand.
+
+use tokio_util::task::TaskTracker;
+
+use super::failures::Failures;
+use super::index::Index;
+use super::options::Options;
+use super::telemetry::Telemetry;
+use crate::alerts::Alerts;
+use crate::api::checked::ObjectKey;
+use crate::api::validate::Defaults;
+use crate::cluster::Cluster;
+use crate::cluster::events::Recorder;
+use crate::metrics::{Metrics, Profile};
+
+/// What every pass needs at hand.
+pub struct Context {
+    pub(super) cluster: Cluster,
+    pub(super) recorder: Recorder,
+    pub(super) metrics: Metrics,
+    pub(super) metrics_profile: Option<Profile>,
+    pub(super) sinks: Alerts,
+    /// Alerts that are being sent.
+    pub(super) alerts: TaskTracker,
+    pub(super) telemetry: std::sync::Arc<Telemetry>,
+    pub(super) index: Index,
+    pub(super) failures: Failures,
+    pub(super) defaults: Defaults,
+    pub(super) options: Options,
+}
+
+impl Context {
+    /// Forgets a Canary that is gone.
+    pub(super) fn forget(&self, key: &ObjectKey) {
+        self.index.remove(key);
+        self.failures.clear(key);
+        self.cluster.doubt(key);
+        self.telemetry.forget(key);
+    }
+}

@@ -1,0 +1,99 @@
+//! One pass over one Canary: observe, ask, decide, carry out, tell.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use kube::api::DynamicObject;
+
+use super::context::Context;
+use crate::api::checked::{ObjectKey, ValidatedCanary};
+use crate::api::status::CanaryStatus;
+use crate::api::validate::validate;
+use crate::clock;
+use crate::cluster::apply::uid_of;
+use crate::cluster::cache::to_value;
+use crate::cluster::{ClusterError, status_of};
+use crate::rollout::{self, Snapshot};
+
+/// Why a pass did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// A request to Kubernetes failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The status on the API server is not what Serin or Flagger writes.
+    #[error("status of Canary {key} can't be read: {source}; mend it with kubectl edit --subresource=status")]
+    Status {
+        /// The Canary.
+        key: ObjectKey,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The code panicked; only this Canary is affected.
+    #[error("the pass panicked: {message}; this is a bug in Serin, please report it")]
+    Panic {
+        /// The panic's words.
+        message: String,
+    },
+}
+
+impl PassError {
+    /// Whether starting over at once is the answer: somebody else was faster.
+    pub fn is_race(&self) -> bool {
+        matches!(self, Self::Cluster(ClusterError::Conflict { .. } | ClusterError::TargetMoved { .. }))
+    }
+}
+
+/// Makes one pass. Returns when the next one is due without being woken.
+///
+/// # Errors
+/// What is described in [`PassError`]; everything that was not done is done by a later pass.
+pub async fn pass(context: &Arc<Context>, key: &ObjectKey) -> Result<Option<DateTime<Utc>>, PassError> {
+    let Some(object) = context.cluster.canary(key).await? else {
+        context.forget(key);
+        return Ok(None);
+    };
+    let status = status_of(&object).map_err(|source| PassError::Status { key: key.clone(), source })?;
+    match validate(&to_value(&object), &context.defaults) {
+        Ok(canary) => run(context, object, &canary, &status).await,
+        Err(invalid) => refuse(context, object, key, &status, &invalid.to_string()).await,
+    }
+}
+
+/// A Canary that can't be used as it is written says so; what runs is left as it is.
+async fn refuse(
+    context: &Arc<Context>,
+    object: DynamicObject,
+    key: &ObjectKey,
+    status: &CanaryStatus,
+    problem: &str,
+) -> Result<Option<DateTime<Utc>>, PassError> {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let uid = uid_of(&object);
+    let decision = rollout::refuse(status, generation, problem, clock::now());
+    if decision.status != *status {
+        context.cluster.commit(object, &decision.status).await?;
+    }
+    context.publish(key, &uid, &decision.notices).await;
+    Ok(decision.next)
+}
+
+async fn run(
+    context: &Arc<Context>,
+    object: DynamicObject,
+    canary: &ValidatedCanary,
+    status: &CanaryStatus,
+) -> Result<Option<DateTime<Utc>>, PassError> {
+    let (observed, seen) = context.cluster.observe(canary).await?;
+    context.index.set(&canary.key, &observed.watched);
+    let snapshot = Snapshot { canary, status, seen: &seen, measurements: &[], now: clock::now() };
+    let measurements = if rollout::needs(&snapshot).measurements { context.measure(canary).await } else { Vec::new() };
+    // At the same time as before: what was not due then was not measured.
+    let decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
+    let alerts = context.cluster.carry_out(object, canary, &observed, &decision).await?;
+    context.report(canary, status, &decision);
+    context.send_alerts(canary, &alerts);
+    context.publish(&canary.key, &canary.uid, &decision.notices).await;
+    Ok(decision.next)
+}
