@@ -31,13 +31,13 @@ pub async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     grow(bed, 0, small).await?;
     tokio::time::sleep(SETTLE).await;
     idle(bed, report, small).await?;
-    memory(report, "peak memory, 50 canaries", small, &controller, Value::Null)?;
+    memory(report, "peak memory, 50 canaries", small, &controller, &Value::Null)?;
     if large > small {
         let started = Instant::now();
         grow(bed, small, large).await?;
         tokio::time::sleep(SETTLE).await;
         let detail = json!({"seconds to initialise the further ones": started.elapsed().as_secs()});
-        memory(report, "peak memory, 500 canaries", large, &controller, detail)?;
+        memory(report, "peak memory, 500 canaries", large, &controller, &detail)?;
     }
     controller.stop(Duration::from_secs(10));
     let started = Instant::now();
@@ -45,7 +45,13 @@ pub async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     until_ready(&mut controller, Duration::from_millis(5)).await?;
     let ready = started.elapsed().as_secs_f64();
     tokio::time::sleep(SETTLE).await;
-    memory(report, "peak memory, 500 canaries, after a restart", large, &controller, json!({"seconds to ready": ready}))
+    memory(
+        report,
+        "peak memory, 500 canaries, after a restart",
+        large,
+        &controller,
+        &json!({"seconds to ready": ready}),
+    )
 }
 
 /// Adds Canaries until there are `wanted`, and waits until all of them have their primary.
@@ -99,7 +105,7 @@ async fn idle(bed: &Bed, report: &mut Report, canaries: usize) -> Result<()> {
     Ok(())
 }
 
-fn memory(report: &mut Report, name: &'static str, canaries: usize, controller: &Process, also: Value) -> Result<()> {
+fn memory(report: &mut Report, name: &'static str, canaries: usize, controller: &Process, also: &Value) -> Result<()> {
     let status = fs::read_to_string(format!("/proc/{}/status", controller.id())).context("the controller's status")?;
     let kib = |field: &str| -> Result<f64> {
         let line = status.lines().find(|line| line.starts_with(field)).with_context(|| format!("no {field}"))?;
