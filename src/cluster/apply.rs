@@ -8,16 +8,14 @@ use serde_json::{Value, json};
 
 use super::cache::{key_of, to_value};
 use super::kinds::Kind;
-use super::observe::{Observed, kind_of, template_of};
+use super::observe::{Observed, kind_of};
 use super::{Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus};
 use crate::rollout::ownership::FIELD_MANAGER;
 use crate::rollout::{Action, Decision, Revision, Scale, Write};
 use crate::routing;
-use crate::workload::configs::{self, ConfigKind};
-use crate::workload::revision::revision;
-use crate::workload::{autoscaler, primary, revert, services};
+use crate::workload::{self, ConfigKind, Remains};
 
 /// Flagger's finalizer, so that either controller can let go of what the other held.
 pub const FINALIZER: &str = "finalizer.flagger.app";
@@ -69,23 +67,25 @@ impl Cluster {
         let primary = observed.primary.as_ref();
         let hpa = observed.autoscaler.as_ref();
         Ok(match action {
-            Action::Services { apex } => services::plan(canary, &self.settings, target, &observed.services, *apex)?,
+            Action::Services { apex } => {
+                workload::plan_services(canary, &self.settings, target, &observed.services, *apex)?
+            }
             Action::Autoscaler { update } => match (&canary.autoscaler, hpa) {
                 (Some(reference), Some(hpa)) => {
                     let existing = observed.primary_autoscaler.as_ref();
-                    let write = autoscaler::plan(reference, hpa, existing, *update, canary, &self.settings)?;
+                    let write = workload::plan_autoscaler(reference, hpa, existing, *update, canary, &self.settings)?;
                     write.into_iter().collect()
                 }
                 _ => Vec::new(),
             },
-            Action::ScaleTarget(Scale::Zero) => autoscaler::scale(canary, target, 0).into_iter().collect(),
+            Action::ScaleTarget(Scale::Zero) => workload::plan_scale(target, 0).into_iter().collect(),
             Action::ScaleTarget(Scale::Up) => {
-                let replicas = autoscaler::scale_up_replicas(target, primary, hpa);
-                autoscaler::scale(canary, target, replicas).into_iter().collect()
+                let replicas = workload::scale_up_replicas(target, primary, hpa);
+                workload::plan_scale(target, replicas).into_iter().collect()
             }
             Action::Revert => {
                 let apex = observed.services.apex.as_ref();
-                revert::plan(canary, &self.settings, revert::Remains { target, primary, autoscaler: hpa, apex })?
+                workload::plan_revert(canary, &self.settings, Remains { target, primary, autoscaler: hpa, apex })?
             }
             _ => Vec::new(),
         })
@@ -134,7 +134,7 @@ impl Cluster {
         let moved = || ClusterError::TargetMoved { target: key.clone() };
         let target = to_value(&self.fetch(Kind::Deployment, &key).await?.ok_or_else(moved)?);
         let (originals, checksums) = self.configs(canary, &target).await?;
-        if revision(&target, &checksums).id != decided.id {
+        if workload::revision(&target, &checksums).id != decided.id {
             return Err(moved());
         }
         for (kind, original) in &originals {
@@ -142,23 +142,20 @@ impl Cluster {
                 format!("{}-primary", original.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default());
             let copy_key = ObjectKey::new(&canary.key.namespace, copy_name);
             let existing = self.fetch(kind_of(*kind), &copy_key).await?.map(|object| to_value(&object));
-            if let Some(write) = configs::copy(*kind, original, existing.as_ref(), canary, &self.settings)? {
+            if let Some(write) = workload::plan_copy(*kind, original, existing.as_ref(), canary, &self.settings)? {
                 self.send(&write).await?;
             }
         }
         let primary_key = ObjectKey::new(&canary.key.namespace, canary.primary_name());
         let live = self.fetch(Kind::Deployment, &primary_key).await?.map(|object| to_value(&object));
         let replicas = match live {
-            Some(_) => primary::promoted_replicas(&target, canary),
-            None => Some(primary::initial_replicas(&target)),
+            Some(_) => workload::promoted_replicas(&target, canary),
+            None => Some(workload::initial_replicas(&target)),
         };
-        let blueprint = primary::blueprint(&target, canary, decided, &self.settings, replicas)?;
-        match live {
-            None => self.send(&Write::Create(blueprint)).await,
-            Some(live) => match primary::promotion(&live, &blueprint, canary)? {
-                Some(write) => self.send(&write).await,
-                None => Ok(()),
-            },
+        let blueprint = workload::blueprint(&target, canary, decided, &self.settings, replicas)?;
+        match workload::plan_primary(blueprint, live.as_ref(), canary)? {
+            Some(write) => self.send(&write).await,
+            None => Ok(()),
         }
     }
 
@@ -173,11 +170,11 @@ impl Cluster {
         if !self.track_configs {
             return Ok((originals, checksums));
         }
-        for reference in configs::references(&template_of(target)).into_keys() {
+        for reference in workload::references(target).into_keys() {
             let key = ObjectKey::new(&canary.key.namespace, &reference.name);
             let Some(object) = self.fetch(kind_of(reference.kind), &key).await? else { continue };
             let object = to_value(&object);
-            if let Some(checksum) = configs::checksum(reference.kind, &object) {
+            if let Some(checksum) = workload::checksum(reference.kind, &object) {
                 checksums.insert(reference.to_string(), checksum);
                 originals.push((reference.kind, object));
             }

@@ -10,13 +10,9 @@ use super::cache::to_value;
 use super::kinds::Kind;
 use super::{Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
-use crate::rollout::object::count;
 use crate::rollout::{Revision, Seen, Target, Traffic};
 use crate::routing;
-use crate::workload::configs::{self, ConfigKind, ConfigRef};
-use crate::workload::readiness::readiness;
-use crate::workload::revision::revision;
-use crate::workload::{primary, services};
+use crate::workload::{self, ConfigKind, ConfigReference, ExistingServices};
 
 /// Everything around one Canary as it is now, as plain JSON.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +22,7 @@ pub struct Observed {
     /// The primary Deployment.
     pub primary: Option<Value>,
     /// The three Services.
-    pub services: services::Existing,
+    pub services: ExistingServices,
     /// The target's autoscaler.
     pub autoscaler: Option<Value>,
     /// The primary's autoscaler.
@@ -70,12 +66,12 @@ impl Cluster {
         let mut seen = Seen { traffic: Self::traffic(canary, &observed), ..Seen::default() };
         if let Some(deployment) = &observed.primary {
             let threshold = canary.analysis.primary_ready_threshold_percent;
-            seen.primary = Some(readiness(deployment, threshold));
-            seen.primary_revision = primary::revision_of(deployment);
+            seen.primary = Some(workload::readiness(deployment, threshold));
+            seen.primary_revision = workload::written_revision(deployment);
         }
         if let Some(target) = observed.target.clone() {
             let (configs, missing) = self.checksums(canary, &target, &mut observed.watched).await?;
-            let revision = revision(&target, &configs);
+            let revision = workload::revision(&target, &configs);
             seen.target = Some(self.target(canary, &target, observed.primary.as_ref(), revision));
             seen.obstacle = missing;
         }
@@ -96,7 +92,7 @@ impl Cluster {
         let mut observed = Observed {
             target: look(Kind::Deployment, canary.target_name.clone()),
             primary: look(Kind::Deployment, canary.primary_name()),
-            services: services::Existing {
+            services: ExistingServices {
                 apex: look(Kind::Service, canary.service.name.clone()),
                 primary: look(Kind::Service, canary.service.primary_name()),
                 canary: look(Kind::Service, canary.service.canary_name()),
@@ -127,15 +123,14 @@ impl Cluster {
         existing: Option<&Value>,
         revision: Revision,
     ) -> Result<Target, String> {
-        let can_be_paired = primary::blueprint(target, canary, &revision, &self.settings, None)
-            .and_then(|_| existing.map_or(Ok(()), |existing| primary::check_owner(existing, canary)));
+        let can_be_paired = workload::blueprint(target, canary, &revision, &self.settings, None)
+            .and_then(|_| existing.map_or(Ok(()), |existing| workload::check_primary_owner(existing, canary)));
         can_be_paired.map_err(|error| error.to_string())?;
         Ok(Target {
-            // A target that does not say has the API server's default.
-            replicas: count(target, "/spec/replicas").unwrap_or(1),
-            readiness: readiness(target, canary.analysis.canary_ready_threshold_percent),
+            replicas: workload::replicas(target),
+            readiness: workload::readiness(target, canary.analysis.canary_ready_threshold_percent),
             matches_primary: existing
-                .is_some_and(|existing| primary::matches(target, existing, canary, &self.settings)),
+                .is_some_and(|existing| workload::matches(target, existing, canary, &self.settings)),
             revision,
         })
     }
@@ -152,7 +147,7 @@ impl Cluster {
         if !self.track_configs {
             return Ok((checksums, missing));
         }
-        for (reference, optional) in configs::references(&template_of(target)) {
+        for (reference, optional) in workload::references(target) {
             let kind = kind_of(reference.kind);
             let key = ObjectKey::new(&canary.key.namespace, &reference.name);
             watched.push((kind, key.clone()));
@@ -181,7 +176,7 @@ impl Cluster {
             return Ok(known.value);
         }
         let Some(object) = self.fetch(kind, key).await? else { return Ok(None) };
-        let value = configs::checksum(config_kind, &to_value(&object));
+        let value = workload::checksum(config_kind, &to_value(&object));
         let version = object.resource_version().unwrap_or(version);
         self.checksums.set(entry, Checksum { version, value: value.clone() });
         Ok(value)
@@ -209,10 +204,6 @@ impl Cluster {
     }
 }
 
-pub(super) fn template_of(target: &Value) -> Value {
-    target.pointer("/spec/template").cloned().unwrap_or_default()
-}
-
 pub(super) fn kind_of(kind: ConfigKind) -> Kind {
     match kind {
         ConfigKind::ConfigMap => Kind::ConfigMap,
@@ -220,7 +211,7 @@ pub(super) fn kind_of(kind: ConfigKind) -> Kind {
     }
 }
 
-fn missing_config(canary: &ValidatedCanary, reference: &ConfigRef) -> String {
+fn missing_config(canary: &ValidatedCanary, reference: &ConfigReference) -> String {
     format!(
         "{reference} does not exist, and Deployment {} refers to it; create it or mark the reference optional",
         canary.target_name

@@ -19,7 +19,7 @@ const KIND: &str = "HorizontalPodAutoscaler";
 /// # Errors
 /// [`WorkloadError::Taken`] where one of that name belongs to somebody else, [`WorkloadError::AutoscalerBounds`] where an
 /// override contradicts the other bound.
-pub fn plan(
+pub fn plan_autoscaler(
     autoscaler: &Autoscaler,
     hpa: &Value,
     existing: Option<&Value>,
@@ -92,6 +92,11 @@ fn spec(
     }
 }
 
+/// `spec.replicas` of a Deployment; 1, as the API server has it, where it doesn't say.
+pub fn replicas(deployment: &Value) -> i32 {
+    count(deployment, "/spec/replicas").unwrap_or(1)
+}
+
 /// Replicas to which a target at zero is scaled: its autoscaler's minimum; without one as many as the primary has; at
 /// least 1. A target that is not at zero keeps what it has.
 pub fn scale_up_replicas(target: &Value, primary: Option<&Value>, hpa: Option<&Value>) -> i32 {
@@ -99,8 +104,7 @@ pub fn scale_up_replicas(target: &Value, primary: Option<&Value>, hpa: Option<&V
         Some(hpa) => count(hpa, "/spec/minReplicas"),
         None => primary.and_then(|primary| count(primary, "/spec/replicas")),
     };
-    // A target that doesn't say has the API server's default of 1.
-    match count(target, "/spec/replicas").unwrap_or(1) {
+    match replicas(target) {
         0 => model.unwrap_or(1).max(1),
         current => current,
     }
@@ -111,17 +115,18 @@ pub fn scale_up_replicas(target: &Value, primary: Option<&Value>, hpa: Option<&V
 /// This is server-side apply of that one field, so that Flux and Argo CD can be told to leave it to us. It is all that
 /// Serin ever applies to a target: another apply without this field would give it up, and set replicas to 1. The uid
 /// keeps the apply from creating a Deployment where the target was just deleted.
-pub fn scale(canary: &ValidatedCanary, target: &Value, replicas: i32) -> Option<Write> {
-    if count(target, "/spec/replicas").unwrap_or(1) == replicas {
+pub fn plan_scale(target: &Value, wanted: i32) -> Option<Write> {
+    if replicas(target) == wanted {
         return None;
     }
     let mut object = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": canary.target_name, "namespace": canary.key.namespace},
-        "spec": {"replicas": replicas},
+        "spec": {"replicas": wanted},
     });
-    set(&mut object, "metadata", "uid", json!(text(target, "/metadata/uid")));
+    for field in ["name", "namespace", "uid"] {
+        set(&mut object, "metadata", field, json!(text(target, &format!("/metadata/{field}"))));
+    }
     Some(Write::Apply(object))
 }
 
@@ -153,7 +158,7 @@ mod tests {
         existing: Option<&Value>,
         update: bool,
     ) -> Result<Option<Write>, WorkloadError> {
-        plan(autoscaler, &hpa(), existing, update, &canary(), &Settings::default())
+        plan_autoscaler(autoscaler, &hpa(), existing, update, &canary(), &Settings::default())
     }
 
     fn created() -> Value {
@@ -237,7 +242,7 @@ mod tests {
     #[test]
     fn scaling_names_the_replicas_and_nothing_else() {
         assert_eq!(
-            scale(&canary(), &target(), 0),
+            plan_scale(&target(), 0),
             Some(Write::Apply(json!({
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
@@ -245,6 +250,6 @@ mod tests {
                 "spec": {"replicas": 0},
             })))
         );
-        assert_eq!(scale(&canary(), &target(), 2), None);
+        assert_eq!(plan_scale(&target(), 2), None);
     }
 }

@@ -40,21 +40,21 @@ impl ConfigKind {
 
 /// A reference from a pod template. Shown as Flagger's key in `status.trackedConfigs`: `configmap/NAME`, `secret/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConfigRef {
+pub struct ConfigReference {
     /// What is referred to.
     pub kind: ConfigKind,
     /// Its name.
     pub name: String,
 }
 
-impl ConfigRef {
+impl ConfigReference {
     /// Name of the copy that the primary uses.
     pub fn primary_name(&self) -> String {
         primary_name(&self.name)
     }
 }
 
-impl std::fmt::Display for ConfigRef {
+impl std::fmt::Display for ConfigReference {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{}", tracked_key(self.kind, &self.name))
     }
@@ -71,11 +71,13 @@ fn primary_name(name: &str) -> String {
     format!("{name}-primary")
 }
 
-/// All that a pod template refers to, and whether the pods start without it: only where every mention is optional.
-pub fn references(template: &Value) -> BTreeMap<ConfigRef, bool> {
+/// All that the pod template of a Deployment refers to, and whether its pods start without it: only where every mention
+/// is optional.
+pub fn references(deployment: &Value) -> BTreeMap<ConfigReference, bool> {
     let mut found = BTreeMap::new();
-    each_mention(&mut template.clone(), &mut |kind, name, optional| {
-        let all_optional = found.entry(ConfigRef { kind, name: name.clone() }).or_insert(true);
+    let mut template = deployment.pointer("/spec/template").cloned().unwrap_or_default();
+    each_mention(&mut template, &mut |kind, name, optional| {
+        let all_optional = found.entry(ConfigReference { kind, name: name.clone() }).or_insert(true);
         *all_optional &= optional;
     });
     found
@@ -174,7 +176,7 @@ fn go_json(map: Option<&Value>) -> String {
 ///
 /// # Errors
 /// [`WorkloadError::Taken`] where an object of that name exists and is no Canary's copy: it is the user's, and is kept.
-pub fn copy(
+pub fn plan_copy(
     kind: ConfigKind,
     source: &Value,
     existing: Option<&Value>,
@@ -238,10 +240,8 @@ mod tests {
 
     #[test]
     fn every_mention_in_a_template_is_found_and_is_optional_only_where_all_are() {
-        let found: Vec<_> = references(&template())
-            .into_iter()
-            .map(|(reference, optional)| (reference.to_string(), optional))
-            .collect();
+        let found: Vec<_> =
+            references(&target()).into_iter().map(|(reference, optional)| (reference.to_string(), optional)).collect();
         let expected = [
             ("configmap/colours", false),
             ("configmap/extra", true),
@@ -256,7 +256,7 @@ mod tests {
     fn one_mention_that_is_not_optional_makes_it_needed_whatever_the_order() {
         for order in [[true, false], [false, true]] {
             let volumes = order.map(|optional| json!({"configMap": {"name": "a", "optional": optional}}));
-            let found = references(&json!({"spec": {"volumes": volumes}}));
+            let found = references(&json!({"spec": {"template": {"spec": {"volumes": volumes}}}}));
             assert_eq!(found.into_values().collect::<Vec<_>>(), [false], "{order:?}");
         }
     }
@@ -267,7 +267,8 @@ mod tests {
         let configs = tracked.iter().map(|key| ((*key).to_owned(), String::new())).collect();
         let mut rewritten = template();
         use_copies(&mut rewritten, &configs);
-        let names: Vec<_> = references(&rewritten).into_keys().map(|reference| reference.name).collect();
+        let names: Vec<_> =
+            references(&json!({"spec": {"template": rewritten}})).into_keys().map(|reference| reference.name).collect();
         assert_eq!(names, ["colours-primary", "extra", "settings-primary", "database-primary", "signing-primary"]);
         assert_eq!(rewritten["spec"]["imagePullSecrets"][0]["name"], "registry");
         use_originals(&mut rewritten);
@@ -326,7 +327,7 @@ mod tests {
 
     fn copied(existing: Option<&Value>) -> Result<Option<Write>, WorkloadError> {
         let settings = Settings { include_label_prefixes: vec!["*".to_owned()], ..Settings::default() };
-        copy(Secret, &source(), existing, &canary(), &settings)
+        plan_copy(Secret, &source(), existing, &canary(), &settings)
     }
 
     fn created() -> Value {

@@ -4,17 +4,27 @@
 //! its configuration shall look like, as [`Write`](crate::rollout::Write)s. What is there already is changed by a merge
 //! patch of what differs, so that nothing is written where nothing differs; the primary is replaced as a whole.
 
-pub mod autoscaler;
-pub mod configs;
+mod autoscaler;
+mod configs;
 mod metadata;
-pub mod primary;
-pub mod readiness;
-pub mod revert;
-pub mod revision;
+mod primary;
+mod readiness;
+mod revert;
+mod revision;
 mod selector;
-pub mod services;
+mod services;
 #[cfg(test)]
 mod testing;
+
+pub use autoscaler::{plan_autoscaler, plan_scale, replicas, scale_up_replicas};
+pub use configs::{ConfigKind, ConfigReference, checksum, plan_copy, references};
+pub use primary::{
+    blueprint, check_primary_owner, initial_replicas, matches, plan_primary, promoted_replicas, written_revision,
+};
+pub use readiness::readiness;
+pub use revert::{Remains, plan_revert};
+pub use revision::{revision, template_hash};
+pub use services::{ExistingServices, plan_services};
 
 use crate::api::checked::ObjectKey;
 

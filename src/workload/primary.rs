@@ -4,44 +4,45 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::autoscaler::replicas;
 use super::configs::{use_copies, use_originals};
 use super::metadata::{copied_annotations, copied_labels, may_be_copied_to_pods};
 use super::revision::hex_digest;
 use super::selector::Selector;
 use super::{Settings, WorkloadError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
-use crate::rollout::object::{count, items_mut, pruned, set, strings, text};
+use crate::rollout::object::{items_mut, pruned, set, strings, text};
 use crate::rollout::ownership::{Controller, Keys, controller_of, owner_reference, reconciled};
 use crate::rollout::{Revision, Write};
 
 /// Annotation on the primary: id of the revision that it was written for.
-pub const REVISION: &str = "serin.dev/revision";
+const REVISION: &str = "serin.dev/revision";
 
 /// Flagger's annotation on the primary's pods, different for each promotion, which rolls the pods even where only the
 /// content of a ConfigMap changed.
 const FLAGGER_ID: &str = "flagger-id";
 
 /// The revision that a primary was written for.
-pub fn revision_of(primary: &Value) -> Option<String> {
+pub fn written_revision(primary: &Value) -> Option<String> {
     strings(primary, "/metadata/annotations").remove(REVISION)
 }
 
 /// Replicas of a new primary: the target's, at least 1. Also where an autoscaler takes over, which would else begin with
 /// one pod for the traffic of all.
 pub fn initial_replicas(target: &Value) -> i32 {
-    count(target, "/spec/replicas").unwrap_or(1).max(1)
+    replicas(target).max(1)
 }
 
 /// Replicas of a promoted primary: the target's. `None`, to leave the primary's alone, where an autoscaler owns them or
 /// the target is at zero: a promotion never takes the pods away that serve users.
 pub fn promoted_replicas(target: &Value, canary: &ValidatedCanary) -> Option<i32> {
-    let replicas = count(target, "/spec/replicas").unwrap_or(1);
+    let replicas = replicas(target);
     (canary.autoscaler.is_none() && replicas > 0).then_some(replicas)
 }
 
 /// The primary that this target at this revision becomes, without anything that an API server fills in.
 ///
-/// Give [`initial_replicas`] to make a primary with [`Write::Create`], [`promoted_replicas`] for a [`promotion`].
+/// Give [`initial_replicas`] to create a primary, and [`promoted_replicas`] to promote one.
 ///
 /// # Errors
 /// Where the target can't be told from its primary, or is no whole Deployment.
@@ -81,10 +82,10 @@ pub fn blueprint(
     }))
 }
 
-/// What brings an existing primary to a [`blueprint`]; `None` where it is there already, so that a replayed promotion
-/// does nothing.
+/// What creates the primary from a [`blueprint`], or brings an existing one to it; `None` where it is there already, so
+/// that a replayed promotion does nothing.
 ///
-/// This replaces the whole object, with the version that was read as precondition: only then does the primary run
+/// An existing primary is replaced as a whole, with the version that was read as precondition: only then does it run
 /// exactly what was analysed. Server-side apply would keep each container, variable or volume that Flagger or a person
 /// once put there, and would set replicas to 1 when an autoscaler takes them over. What the API server, other
 /// controllers or people noted in the metadata stays; a blueprint without replicas keeps the live ones.
@@ -92,8 +93,19 @@ pub fn blueprint(
 /// # Errors
 /// [`WorkloadError::Taken`] where the primary is somebody else's, [`WorkloadError::SelectorChanged`] where the target
 /// was recreated with another selector.
-pub fn promotion(primary: &Value, blueprint: &Value, canary: &ValidatedCanary) -> Result<Option<Write>, WorkloadError> {
-    check_owner(primary, canary)?;
+pub fn plan_primary(
+    blueprint: Value,
+    existing: Option<&Value>,
+    canary: &ValidatedCanary,
+) -> Result<Option<Write>, WorkloadError> {
+    match existing {
+        None => Ok(Some(Write::Create(blueprint))),
+        Some(primary) => promotion(primary, &blueprint, canary),
+    }
+}
+
+fn promotion(primary: &Value, blueprint: &Value, canary: &ValidatedCanary) -> Result<Option<Write>, WorkloadError> {
+    check_primary_owner(primary, canary)?;
     let mut object = primary.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
@@ -124,7 +136,7 @@ pub fn promotion(primary: &Value, blueprint: &Value, canary: &ValidatedCanary) -
 ///
 /// # Errors
 /// [`WorkloadError::Taken`] where it may not.
-pub fn check_owner(primary: &Value, canary: &ValidatedCanary) -> Result<(), WorkloadError> {
+pub fn check_primary_owner(primary: &Value, canary: &ValidatedCanary) -> Result<(), WorkloadError> {
     let owner = match controller_of(primary, canary) {
         Controller::Canary => return Ok(()),
         Controller::Nobody if was_generated(primary) => return Ok(()),
@@ -256,7 +268,8 @@ fn check_selector(selector: &Value, blueprint: &Value, canary: &ValidatedCanary)
 }
 
 fn was_generated(primary: &Value) -> bool {
-    revision_of(primary).is_some() || strings(primary, "/spec/template/metadata/annotations").contains_key(FLAGGER_ID)
+    written_revision(primary).is_some()
+        || strings(primary, "/spec/template/metadata/annotations").contains_key(FLAGGER_ID)
 }
 
 fn says_the_same(live: &Value, desired: &Value) -> bool {
@@ -355,8 +368,10 @@ mod tests {
     }
 
     #[test]
-    fn a_replayed_promotion_does_nothing() {
-        assert_eq!(promotion(&stored(), &made_from(&target()), &canary()), Ok(None));
+    fn a_missing_primary_is_created_and_a_replayed_promotion_does_nothing() {
+        let blueprint = || made_from(&target());
+        assert_eq!(plan_primary(blueprint(), None, &canary()), Ok(Some(Write::Create(blueprint()))));
+        assert_eq!(plan_primary(blueprint(), Some(&stored()), &canary()), Ok(None));
     }
 
     fn promoted(primary: &Value, blueprint: &Value) -> Value {
@@ -426,7 +441,7 @@ mod tests {
         let with = |change: fn(&mut Value)| {
             let mut primary = stored();
             change(&mut primary);
-            check_owner(&primary, &canary()).map_err(|error| error.to_string())
+            check_primary_owner(&primary, &canary()).map_err(|error| error.to_string())
         };
         assert_eq!(with(|_| ()), Ok(()));
         assert_eq!(with(|primary| primary["metadata"]["ownerReferences"] = json!([])), Ok(()));
@@ -482,8 +497,7 @@ mod tests {
     #[test]
     fn all_tracked_names_in_the_primary_are_those_of_the_copies() {
         let primary = made_from(&target());
-        let names: Vec<_> =
-            references(&primary["spec"]["template"]).into_keys().map(|reference| reference.name).collect();
+        let names: Vec<_> = references(&primary).into_keys().map(|reference| reference.name).collect();
         assert_eq!(names, ["colours-primary", "extra", "settings-primary", "database-primary", "signing-primary"]);
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::autoscaler::{scale, scale_up_replicas};
+use super::autoscaler::{plan_scale, scale_up_replicas};
 use super::selector::Selector;
 use super::services::service_id;
 use super::{Settings, WorkloadError};
@@ -35,13 +35,17 @@ pub struct Remains<'a> {
 ///
 /// # Errors
 /// The errors of the target's selector.
-pub fn plan(canary: &ValidatedCanary, settings: &Settings, remains: Remains<'_>) -> Result<Vec<Write>, WorkloadError> {
+pub fn plan_revert(
+    canary: &ValidatedCanary,
+    settings: &Settings,
+    remains: Remains<'_>,
+) -> Result<Vec<Write>, WorkloadError> {
     let Remains { target, primary, autoscaler, apex } = remains;
     let wanted = primary
         .and_then(|primary| count(primary, "/spec/replicas"))
         .unwrap_or(0)
         .max(scale_up_replicas(target, primary, autoscaler));
-    let mut writes: Vec<_> = scale(canary, target, wanted).into_iter().collect();
+    let mut writes: Vec<_> = plan_scale(target, wanted).into_iter().collect();
     if let Some(apex) = apex.filter(|apex| controller_of(apex, canary) == Controller::Nobody) {
         let service = given_back(apex, &Selector::of(target, canary, settings)?);
         let update = Write::update(service_id(canary, &canary.service.name), apex, &service);
@@ -108,7 +112,7 @@ mod tests {
     }
 
     fn planned(target: &Value, primary: Option<&Value>, apex: Option<&Value>) -> Vec<Write> {
-        plan(&canary(), &Settings::default(), Remains { target, primary, autoscaler: None, apex }).unwrap()
+        plan_revert(&canary(), &Settings::default(), Remains { target, primary, autoscaler: None, apex }).unwrap()
     }
 
     #[test]

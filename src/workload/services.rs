@@ -16,7 +16,7 @@ const SIDECARS: [&str; 2] = ["istio-proxy", "envoy"];
 
 /// The Services that are there now.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Existing {
+pub struct ExistingServices {
     /// The Service that users know.
     pub apex: Option<Value>,
     /// The Service in front of the primary.
@@ -39,11 +39,11 @@ pub(super) fn service_id(canary: &ValidatedCanary, name: &str) -> ResourceId {
 ///
 /// # Errors
 /// [`WorkloadError::Taken`] where a Service is controlled by somebody else, and the errors of the target's selector.
-pub fn plan(
+pub fn plan_services(
     canary: &ValidatedCanary,
     settings: &Settings,
     target: &Value,
-    existing: &Existing,
+    existing: &ExistingServices,
     apex: bool,
 ) -> Result<Vec<Write>, WorkloadError> {
     let selector = Selector::of(target, canary, settings)?;
@@ -257,13 +257,13 @@ mod tests {
     use super::super::testing::{canary, merged, owner, target};
     use super::*;
 
-    fn planned(canary: &ValidatedCanary, existing: &Existing) -> Vec<Write> {
-        plan(canary, &Settings::default(), &target(), existing, true).unwrap()
+    fn planned(canary: &ValidatedCanary, existing: &ExistingServices) -> Vec<Write> {
+        plan_services(canary, &Settings::default(), &target(), existing, true).unwrap()
     }
 
     /// The Services as created, with what an API server adds.
-    fn created(canary: &ValidatedCanary) -> Existing {
-        let mut objects = planned(canary, &Existing::default()).into_iter().map(|write| match write {
+    fn created(canary: &ValidatedCanary) -> ExistingServices {
+        let mut objects = planned(canary, &ExistingServices::default()).into_iter().map(|write| match write {
             Write::Create(mut object) => {
                 let metadata = object["metadata"].clone();
                 object["metadata"]["managedFields"] = json!([{
@@ -277,7 +277,7 @@ mod tests {
             }
             other => panic!("not a creation: {other:?}"),
         });
-        Existing { canary: objects.next(), primary: objects.next(), apex: objects.next() }
+        ExistingServices { canary: objects.next(), primary: objects.next(), apex: objects.next() }
     }
 
     fn owned(map: &Value) -> Value {
@@ -303,7 +303,7 @@ mod tests {
         canary.service.traffic_distribution = Some("PreferClose".to_owned());
         canary.service.apex.labels = BTreeMap::from([("tier".to_owned(), "edge".to_owned())]);
         canary.service.primary.annotations = BTreeMap::from([("note".to_owned(), "primary".to_owned())]);
-        let objects: Vec<_> = planned(&canary, &Existing::default())
+        let objects: Vec<_> = planned(&canary, &ExistingServices::default())
             .into_iter()
             .map(|write| match write {
                 Write::Create(object) => object,
@@ -315,7 +315,8 @@ mod tests {
 
     #[test]
     fn the_apex_waits_until_it_is_asked_for() {
-        let writes = plan(&canary(), &Settings::default(), &target(), &Existing::default(), false).unwrap();
+        let writes =
+            plan_services(&canary(), &Settings::default(), &target(), &ExistingServices::default(), false).unwrap();
         let names: Vec<_> = writes
             .iter()
             .map(|write| match write {
@@ -490,8 +491,8 @@ mod tests {
         let mut other = owner();
         other["name"] = json!("other");
         live["metadata"]["ownerReferences"] = json!([other]);
-        let existing = Existing { apex: Some(live), ..Existing::default() };
-        let error = plan(&canary(), &Settings::default(), &target(), &existing, true).unwrap_err().to_string();
+        let existing = ExistingServices { apex: Some(live), ..ExistingServices::default() };
+        let error = plan_services(&canary(), &Settings::default(), &target(), &existing, true).unwrap_err().to_string();
         assert!(error.contains("Service frontend.default") && error.contains("belongs to Canary other"), "{error}");
     }
 
