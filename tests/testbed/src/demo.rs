@@ -75,6 +75,7 @@ pub async fn run(options: DemoOptions) -> Result<ExitCode> {
     screen.say(Tone::Heading, "Serin: one release is promoted, the next one is taken back");
     screen.tell(Tone::Faint, "start", "a cluster of real components (7 to 13 seconds)");
     let testbed = Testbed::start(Options::default()).await?;
+    screen.tell(Tone::Faint, "start", &format!("logs are in {}", testbed.state_dir().display()));
     screen.tell(Tone::Faint, "start", "`kubectl apply -k deploy/base`, and `serin controller` as its ServiceAccount");
     testbed.install(&PathBuf::from(REPOSITORY).join("deploy/base")).await?;
     let controller = testbed.controller(&program, "serin", CONTROLLER_PORT).await?.spawn()?;

@@ -131,7 +131,7 @@ impl Watcher {
         self.told_alerts = received.len();
     }
 
-    /// The state of things, in up to three lines.
+    /// The state of things, in a few lines.
     fn status_lines(&self, users: Option<&Users>) -> Vec<String> {
         let now = &self.last;
         let mut lines = vec![format!(
@@ -143,10 +143,7 @@ impl Watcher {
             now.failed_checks,
         )];
         lines.extend(users.map(users_line));
-        let checks: Vec<String> = now.checks.iter().map(Check::text).collect();
-        if !checks.is_empty() {
-            lines.push(checks.join(", "));
-        }
+        lines.extend(now.checks.iter().map(Check::text));
         lines
     }
 
@@ -157,7 +154,7 @@ impl Watcher {
         let lines: Vec<&str> = log.lines().collect();
         let last = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default();
         self.screen.say(Tone::Plain, &format!("The controller's last lines:\n{}", last.join("\n")));
-        self.screen.say(Tone::Plain, "SERIN_TESTBED_KEEP=1 make demo keeps all logs, and says where.");
+        self.screen.say(Tone::Plain, "SERIN_TESTBED_KEEP=1 make demo leaves all logs there.");
     }
 }
 
