@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::metric_template::SecretRef;
 
+/// Values of `spec.type` that the schema takes: Flagger's, and `alertmanager` and `webhook`.
+const KINDS: [&str; 7] = ["slack", "msteams", "discord", "rocket", "gchat", "alertmanager", "webhook"];
+
 /// `AlertProvider.spec`.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -40,6 +43,3 @@ pub struct AlertProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 }
-
-/// Values of `spec.type` that the schema takes: Flagger's, and `alertmanager` and `webhook`.
-const KINDS: [&str; 7] = ["slack", "msteams", "discord", "rocket", "gchat", "alertmanager", "webhook"];

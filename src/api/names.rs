@@ -13,7 +13,7 @@ pub(super) fn is_dns_name(text: &str) -> bool {
 
 /// A host name of a route: as above, perhaps with `*.` before it.
 pub(super) fn is_route_host(text: &str) -> bool {
-    let is_address = text.parse::<std::net::Ipv4Addr>().is_ok();
+    let is_address = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     is_dns_name(text.strip_prefix("*.").unwrap_or(text)) && !is_address
 }
 

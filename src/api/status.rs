@@ -102,6 +102,7 @@ pub struct CanaryStatus {
     pub last_transition_time: Option<DateTime<Utc>>,
     /// `Ready`, `Reconciling`, `Stalled` and `Promoted`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Flagger's session cookie of the run before; kept as found.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use self::flags::Settings;
 use crate::cluster::client::{self, ClientError};
 use crate::cluster::lease::{self, Elector, Leadership, LeaseError, Timing};
-use crate::controller::telemetry::Telemetry;
 use crate::controller::{self, ControllerError, logs};
+use crate::server::telemetry::Telemetry;
 use crate::server::{self, ServerError, Sources};
 
 pub use self::flags::ControllerArgs;

@@ -12,7 +12,7 @@ use crate::api::crd;
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct CrdArgs {
     /// Write one file for each definition into this directory, instead of printing them
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, alias = "output", value_name = "DIRECTORY")]
     pub directory: Option<PathBuf>,
 }
 

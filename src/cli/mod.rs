@@ -3,6 +3,7 @@
 mod arguments;
 pub mod controller;
 pub mod crd;
+pub mod lint;
 mod version;
 
 use std::ffi::OsString;
@@ -24,6 +25,10 @@ enum Command {
     Controller(Box<controller::ControllerArgs>),
     /// Print the custom resource definitions, or write them into a directory.
     Crd(crd::CrdArgs),
+    /// Check manifests without a cluster.
+    ///
+    /// Exit code 0: nothing to mend. 1: something in the files is wrong. 2: the command itself could not run.
+    Lint(lint::LintArgs),
     /// Print version and platform.
     Version,
 }
@@ -34,6 +39,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Controller(arguments) => controller::run(*arguments),
             Command::Crd(arguments) => crd::run(arguments, &mut std::io::stdout()),
+            Command::Lint(arguments) => lint::run(arguments, &mut std::io::stdout()),
             Command::Version => version::run(),
         },
         Err(error) => {

@@ -229,3 +229,65 @@ async fn wait_until_installed(client: Client, kind: Kind) {
         tokio::time::sleep(INSTALL_CHECK).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    fn object(uid: &str, version: &str) -> DynamicObject {
+        let metadata = ObjectMeta {
+            name: Some("frontend".to_owned()),
+            namespace: Some("default".to_owned()),
+            uid: Some(uid.to_owned()),
+            resource_version: Some(version.to_owned()),
+            ..ObjectMeta::default()
+        };
+        DynamicObject { types: None, metadata, data: Value::Null }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_own_answer_wins_until_the_watch_has_caught_up() {
+        let key = ObjectKey::new("default", "frontend");
+        let cases = [
+            // written by us, seen by the watch, seconds since the write, version that a pass gets
+            (Some("7"), Some("5"), 0, Some("7")),
+            (Some("7"), Some("7"), 0, Some("7")),
+            (Some("7"), Some("9"), 0, Some("9")),
+            (Some("7"), Some("10"), 0, Some("10")),
+            (Some("7"), None, 0, Some("7")),
+            (Some("7"), None, 61, None),
+            (Some("7"), Some("5"), 61, Some("5")),
+            (None, Some("5"), 0, Some("5")),
+            (None, None, 0, None),
+        ];
+        for (written, seen, seconds, expected) in cases {
+            let own = Own::default();
+            if let Some(version) = written {
+                own.remember(Kind::Canary, object("a", version));
+            }
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            let seen_object = seen.map(|version| Arc::new(object("a", version)));
+            let got = own.newer(Kind::Canary, &key, seen_object).and_then(|object| object.resource_version());
+            assert_eq!(got.as_deref(), expected, "written {written:?}, seen {seen:?}, after {seconds} s");
+        }
+    }
+
+    #[test]
+    fn an_object_that_the_watch_saw_deleted_is_not_held_on_to() {
+        let key = ObjectKey::new("default", "frontend");
+        let cases = [
+            // version at deletion, whether our own answer at version 7 stays
+            ("9", false),
+            ("7", false),
+            ("5", true),
+        ];
+        for (deleted_at, stays) in cases {
+            let own = Own::default();
+            own.remember(Kind::Canary, object("a", "7"));
+            own.forget(Kind::Canary, &object("a", deleted_at));
+            assert_eq!(own.newer(Kind::Canary, &key, None).is_some(), stays, "deleted at {deleted_at}");
+        }
+    }
+}

@@ -5,13 +5,13 @@ use tokio_util::task::TaskTracker;
 use super::failures::Failures;
 use super::index::Index;
 use super::options::Options;
-use super::telemetry::Telemetry;
 use crate::alerts::Alerts;
 use crate::api::checked::ObjectKey;
 use crate::api::validate::Defaults;
 use crate::cluster::Cluster;
 use crate::cluster::events::Recorder;
 use crate::metrics::{Metrics, Profile};
+use crate::server::telemetry::Telemetry;
 
 /// What every pass needs at hand.
 pub struct Context {

@@ -8,7 +8,6 @@ mod measure;
 pub mod options;
 mod pass;
 mod run;
-pub mod telemetry;
 mod tell;
 
 pub use run::{ControllerError, run};

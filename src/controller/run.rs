@@ -17,7 +17,6 @@ use tracing::{debug, error, info, warn};
 
 use super::options::Options;
 use super::pass::{PassError, pass};
-use super::telemetry::{PassResult, Telemetry};
 use super::{context::Context, failures::Failures, index::Index};
 use crate::alerts::Alerts;
 use crate::api::checked::ObjectKey;
@@ -29,6 +28,7 @@ use crate::cluster::kinds::Kind;
 use crate::cluster::lease::{LeaderGuard, Leadership};
 use crate::cluster::{Cluster, Parts};
 use crate::metrics::{Metrics, Profile};
+use crate::server::telemetry::{PassResult, Telemetry};
 use crate::workload::Settings;
 
 /// How long a pass waits for company: the events of one change come together, and one pass answers them all.

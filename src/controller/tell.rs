@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::context::Context;
-use super::telemetry::CanaryReport;
 use crate::alerts::{Destination, Message};
 use crate::api::checked::{Alert, ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus, Outcome};
 use crate::cluster::events::CanaryReference;
 use crate::rollout::{Decision, Notice};
+use crate::server::telemetry::CanaryReport;
 
 impl Context {
     /// Records Events about a Canary.

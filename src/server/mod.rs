@@ -1,5 +1,7 @@
 //! HTTP: metrics and health.
 
+pub mod telemetry;
+
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,8 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::telemetry::{CONTENT_TYPE, Telemetry};
 use crate::cluster::lease::Leadership;
-use crate::controller::telemetry::{CONTENT_TYPE, Telemetry};
 
 /// Why there is no HTTP server.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,9 @@
 //!
 //! `cargo test --test scenarios` runs them all; a word after `--` filters.
 
-#![allow(clippy::cast_possible_truncation, reason = "weights are small")]
+#![allow(clippy::disallowed_methods, reason = "what users see happens in real time")]
+#![allow(clippy::print_stderr, reason = "a test tells why it could not run")]
+#![allow(clippy::unchecked_time_subtraction, reason = "the machine has been up for longer than any of these")]
 
 mod scene;
 mod weighted;

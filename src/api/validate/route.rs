@@ -77,7 +77,8 @@ fn gateway_ref(parent: &GatewayRef, field: &str, problems: &mut Problems) -> Val
     }
     let kind = if parent.kind.is_empty() { "Gateway" } else { &parent.kind };
     let group = parent.group.as_deref().unwrap_or(GATEWAY_GROUP);
-    if kind == "Service" && !group.is_empty() {
+    // Linkerd's documentation has the core group by that name, and its controller takes it.
+    if kind == "Service" && !matches!(group, "" | "core") {
         problems.add(format!("{field}.group"), "is not that of a Service: write group: \"\"");
     }
     let mut value = json!({ "group": group, "kind": kind, "name": parent.name });

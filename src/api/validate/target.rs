@@ -1,4 +1,5 @@
-//! The workload, its autoscaler, and what concerns the Canary as a whole.
+//! The workload, its autoscaler, and what concerns the Canary as a whole. As in Flagger, the kind of a reference says
+//! what it refers to, whatever its `apiVersion`.
 
 use super::is;
 use super::numbers::whole;
@@ -13,21 +14,12 @@ pub(super) fn name(spec: &CanarySpec, problems: &mut Problems) -> String {
         let message = format!("{:?} is not the name of a Deployment: write it as metadata.name has it", target.name);
         problems.add("spec.targetRef.name", message);
     }
-    let group = target.api_version.split_once('/').map(|(group, _)| group);
-    if target.kind == "Deployment" && !matches!(group, Some("apps" | "extensions")) {
-        let message = format!("{:?} has no Deployments: write apps/v1", target.api_version);
-        problems.add("spec.targetRef.apiVersion", message);
-    }
     target.name.clone()
 }
 
 /// The autoscaler of the target.
 pub(super) fn autoscaler(spec: &CanarySpec, problems: &mut Problems) -> Option<Autoscaler> {
     let reference = spec.autoscaler_ref.as_ref()?;
-    if reference.kind == "HorizontalPodAutoscaler" && !reference.api_version.starts_with("autoscaling/") {
-        let message = format!("{:?} has no HorizontalPodAutoscalers: write autoscaling/v2", reference.api_version);
-        problems.add("spec.autoscalerRef.apiVersion", message);
-    }
     if !is::is_dns_name(&reference.name) {
         let message =
             format!("{:?} is not the name of an autoscaler: write it as metadata.name has it", reference.name);
