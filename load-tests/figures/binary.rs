@@ -17,7 +17,7 @@ pub fn size(report: &mut Report) -> Result<()> {
     let path = env!("CARGO_BIN_EXE_serin");
     let bytes = fs::metadata(path).with_context(|| format!("the size of {path}"))?.len();
     report.add(Figure {
-        name: "size of the stripped release binary",
+        name: "size of the stripped release binary".to_owned(),
         unit: "MB",
         value: bytes as f64 / 1e6,
         goal: Some(12.0),
@@ -41,7 +41,7 @@ pub async fn start(bed: &Bed, report: &mut Report) -> Result<()> {
             process.stop(Duration::from_secs(5));
         }
         report.add(Figure {
-            name,
+            name: name.to_owned(),
             unit: "s",
             value: median(&seconds),
             goal: Some(0.3),

@@ -31,13 +31,13 @@ pub async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     grow(bed, 0, small).await?;
     tokio::time::sleep(SETTLE).await;
     idle(bed, report, small).await?;
-    memory(report, "peak memory, 50 canaries", small, &controller, &Value::Null)?;
+    memory(report, "", small, &controller, &Value::Null)?;
     if large > small {
         let started = Instant::now();
         grow(bed, small, large).await?;
         tokio::time::sleep(SETTLE).await;
         let detail = json!({"seconds to initialise the further ones": started.elapsed().as_secs()});
-        memory(report, "peak memory, 500 canaries", large, &controller, &detail)?;
+        memory(report, "", large, &controller, &detail)?;
     }
     controller.stop(Duration::from_secs(10));
     let started = Instant::now();
@@ -92,7 +92,7 @@ async fn idle(bed: &Bed, report: &mut Report, canaries: usize) -> Result<()> {
     let is_counted = |verb: &str, resource: &str| verb != "watch" && resource != "leases";
     let counted = requests.iter().filter(|request| is_counted(&request.verb, &request.resource)).count();
     report.add(Figure {
-        name: "API requests of 50 idle canaries in 5 minutes",
+        name: format!("API requests of {canaries} idle canaries in {seconds} s"),
         unit: "requests",
         value: counted as f64,
         goal: Some(0.0),
@@ -105,7 +105,7 @@ async fn idle(bed: &Bed, report: &mut Report, canaries: usize) -> Result<()> {
     Ok(())
 }
 
-fn memory(report: &mut Report, name: &'static str, canaries: usize, controller: &Process, also: &Value) -> Result<()> {
+fn memory(report: &mut Report, when: &str, canaries: usize, controller: &Process, also: &Value) -> Result<()> {
     let status = fs::read_to_string(format!("/proc/{}/status", controller.id())).context("the controller's status")?;
     let kib = |field: &str| -> Result<f64> {
         let line = status.lines().find(|line| line.starts_with(field)).with_context(|| format!("no {field}"))?;
@@ -113,7 +113,7 @@ fn memory(report: &mut Report, name: &'static str, canaries: usize, controller: 
         number.parse().with_context(|| format!("the number in {line}"))
     };
     report.add(Figure {
-        name,
+        name: format!("peak memory, {canaries} canaries{when}"),
         unit: "MiB",
         value: kib("VmHWM:")? / 1024.0,
         goal: None,

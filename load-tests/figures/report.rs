@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// One figure.
 pub struct Figure {
-    pub name: &'static str,
+    pub name: String,
     pub unit: &'static str,
     pub value: f64,
     /// The highest value that is good, where there is one.

@@ -31,14 +31,14 @@ pub async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
         tokio::time::sleep(SETTLE).await;
     }
     report.add(Figure {
-        name: "failing check due to route at weight 0, median",
+        name: "failing check due to route at weight 0, median".to_owned(),
         unit: "s",
         value: median(&seconds),
         goal: Some(0.3),
         detail: json!({"each": seconds}),
     });
     report.add(Figure {
-        name: "failing check due to route at weight 0, highest",
+        name: "failing check due to route at weight 0, highest".to_owned(),
         unit: "s",
         value: highest(&seconds),
         goal: Some(0.3),

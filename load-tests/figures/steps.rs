@@ -37,14 +37,14 @@ pub async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     let detail: Vec<Value> =
         steps.iter().map(|(weight, step)| json!({"weight": weight, "requests": told(step)})).collect();
     report.add(Figure {
-        name: "API requests per step, median",
+        name: "API requests per step, median".to_owned(),
         unit: "requests",
         value: median(&counts),
         goal: Some(4.0),
         detail: json!({"each": counts}),
     });
     report.add(Figure {
-        name: "API requests per step, highest",
+        name: "API requests per step, highest".to_owned(),
         unit: "requests",
         value: highest(&counts),
         goal: Some(4.0),
