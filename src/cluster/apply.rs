@@ -57,6 +57,21 @@ impl Cluster {
         Ok(alerts)
     }
 
+    /// Carries out what a decision says about the Canary itself, where there is no usable spec to do more by.
+    ///
+    /// # Errors
+    /// As [`Self::carry_out`].
+    pub async fn carry_out_alone(&self, mut object: DynamicObject, decision: &Decision) -> Result<(), ClusterError> {
+        for action in &decision.actions {
+            match action {
+                Action::CommitStatus => object = self.commit(object, &decision.status).await?,
+                Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The writes of those actions that follow from what was observed alone.
     fn plan(&self, canary: &ValidatedCanary, observed: &Observed, action: &Action) -> Result<Vec<Write>, ClusterError> {
         if let Action::Route(intent) = action {
@@ -113,6 +128,9 @@ impl Cluster {
 
     async fn set_finalizer(&self, object: DynamicObject, present: bool) -> Result<DynamicObject, ClusterError> {
         let key = key_of(&object);
+        if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) == present {
+            return Ok(object);
+        }
         let mut finalizers = object.finalizers().to_vec();
         finalizers.retain(|finalizer| finalizer != FINALIZER);
         if present {

@@ -69,12 +69,13 @@ async fn refuse(
     status: &CanaryStatus,
     problem: &str,
 ) -> Result<Option<DateTime<Utc>>, PassError> {
-    let generation = object.metadata.generation.unwrap_or_default();
     let uid = uid_of(&object);
-    let decision = rollout::refuse(status, generation, problem, clock::now());
-    if decision.status != *status {
-        context.cluster.commit(object, &decision.status).await?;
-    }
+    let decision = if object.metadata.deletion_timestamp.is_some() {
+        rollout::let_go(status, problem)
+    } else {
+        rollout::refuse(status, object.metadata.generation.unwrap_or_default(), problem, clock::now())
+    };
+    context.cluster.carry_out_alone(object, &decision).await?;
     context.publish(key, &uid, &decision.notices).await;
     Ok(decision.next)
 }
