@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::analysis::Measurement;
-use crate::api::checked::ValidatedCanary;
+use crate::api::checked::{Provider, ValidatedCanary};
 use crate::api::status::CanaryStatus;
 
 /// Everything that a decision rests on.
@@ -23,7 +23,8 @@ pub struct Snapshot<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// What is there now.
+/// What is there now. It may lag behind what others did, but never behind Serin's own writes: a routing object or a
+/// primary from before a write of ours would let a decision be taken twice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     /// The target Deployment, or why it can't be used, in words for the user.
@@ -66,7 +67,8 @@ pub struct Revision {
 /// Readiness of one Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// Rolled out at its newest generation, no old replicas left, and at least the threshold of pods available.
+    /// Rolled out at its newest generation, no old replicas left, and at least the threshold of pods available. True too
+    /// at zero replicas, once no pod is left.
     pub ready: bool,
     /// Pods that can take traffic now.
     pub available_pods: i32,
@@ -85,6 +87,33 @@ pub struct Traffic {
     pub applied: bool,
     /// What the data plane objects to, or what is waited for; empty when applied.
     pub message: String,
-    /// Revision from which a rollback took the traffic, as the routing object itself remembers it.
+    /// The run from which a rollback took the traffic, as the routing object itself remembers it: the last
+    /// [`Intent::withdrawn`](super::Intent::withdrawn) that was written, letter by letter.
     pub withdrawn: Option<String>,
+}
+
+impl Snapshot<'_> {
+    /// Whether the canary has just this share of the traffic (per cent), and the data plane confirmed it.
+    pub(super) fn carries(&self, canary_weight: i32) -> bool {
+        let traffic = &self.seen.traffic;
+        let in_place = match self.canary.provider {
+            Provider::GatewayApi => traffic.canary_weight == Some(canary_weight),
+            Provider::Kubernetes => true,
+        };
+        in_place && traffic.applied
+    }
+}
+
+impl Readiness {
+    /// Whether all is rolled out and there is a pod to take traffic. Zero of zero pods are ready, but serve nobody.
+    pub(super) fn serves(&self) -> bool {
+        self.ready && self.available_pods > 0
+    }
+}
+
+impl Target {
+    /// Whether no pod of it is left.
+    pub(super) fn at_rest(&self) -> bool {
+        self.replicas == 0 && self.readiness.ready && self.readiness.available_pods == 0
+    }
 }
