@@ -7,6 +7,10 @@
 #![allow(clippy::print_stderr, reason = "a test tells why it could not run")]
 #![allow(clippy::unchecked_time_subtraction, reason = "the machine has been up for longer than any of these")]
 
+mod configs;
+mod crashes;
+mod outages;
+mod readiness;
 mod scene;
 mod weighted;
 
@@ -74,6 +78,10 @@ fn trials(shared: Option<&Shared>) -> Vec<Trial> {
     let scenario = Scenarios { shared: shared.cloned() };
     let mut trials = Vec::new();
     weighted::register(&scenario, &mut trials);
+    configs::register(&scenario, &mut trials);
+    outages::register(&scenario, &mut trials);
+    crashes::register(&scenario, &mut trials);
+    readiness::register(&scenario, &mut trials);
     trials
 }
 

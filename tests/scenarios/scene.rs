@@ -149,6 +149,27 @@ impl Scene {
         .await
     }
 
+    /// Waits until so many runs have ended and the canary is on its way to zero, however the last one ended.
+    pub async fn ended(&self, runs: usize) -> Result<CanaryStatus> {
+        self.reach_when(&format!("the end of run {runs}"), |status| {
+            status.history.len() >= runs && !status.pending.scale_down
+        })
+        .await
+    }
+
+    /// Whether the route has only had weight 0 since then, and had it when that moment came.
+    pub fn closed_since(&self, since: Instant) -> bool {
+        let weights = self.timed_weights();
+        let last_before = weights.iter().rev().find(|(at, _)| *at < since);
+        last_before.is_none_or(|(_, weight)| *weight == 0)
+            && weights.iter().filter(|(at, _)| *at >= since).all(|(_, weight)| *weight == 0)
+    }
+
+    /// How many alerts with these words the sink has received.
+    pub fn count_alerts(&self, words: &str) -> usize {
+        self.sink.received().iter().filter(|alert| alert.body.to_string().contains(words)).count()
+    }
+
     /// Users of this scenario's host.
     pub fn users(&self) -> Result<Users> {
         Users::start(self.testbed.gateway_address(), &self.host(), REQUESTS_PER_SECOND)

@@ -8,12 +8,16 @@ use anyhow::{Context, Result};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-/// What is written down: every request once, without bodies.
+/// What is written down: every request once; changes of routes with what was asked for, everything else without bodies.
 pub(crate) const POLICY: &str = r#"{
   "apiVersion": "audit.k8s.io/v1",
   "kind": "Policy",
   "omitStages": ["RequestReceived"],
-  "rules": [{"level": "Metadata"}]
+  "rules": [
+    {"level": "Request", "verbs": ["create", "update", "patch"],
+     "resources": [{"group": "gateway.networking.k8s.io", "resources": ["httproutes"]}]},
+    {"level": "Metadata"}
+  ]
 }"#;
 
 /// One request to the API server. A watch counts once, when it opens.
@@ -37,6 +41,10 @@ pub struct AuditEntry {
     pub uri: String,
     /// When the request arrived.
     pub time: SystemTime,
+    /// When it was answered.
+    pub answered: SystemTime,
+    /// What was sent, for changes of `HTTPRoutes`; null otherwise.
+    pub body: Value,
 }
 
 impl AuditEntry {
@@ -52,7 +60,7 @@ impl AuditEntry {
         if text("/stage") != wanted_stage {
             return None;
         }
-        let time: Timestamp = text("/requestReceivedTimestamp").parse().ok()?;
+        let time = |pointer: &str| -> Option<SystemTime> { Some(text(pointer).parse::<Timestamp>().ok()?.into()) };
         Some(Self {
             verb,
             resource: text("/objectRef/resource"),
@@ -62,7 +70,9 @@ impl AuditEntry {
             user: text("/user/username"),
             code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0) as u16,
             uri: text("/requestURI"),
-            time: time.into(),
+            time: time("/requestReceivedTimestamp")?,
+            answered: time("/stageTimestamp")?,
+            body: event.get("requestObject").cloned().unwrap_or_default(),
         })
     }
 }
