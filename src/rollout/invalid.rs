@@ -18,9 +18,6 @@ pub fn refuse(status: &CanaryStatus, generation: i64, problem: &str, now: DateTi
         actions.push(Action::CommitStatus);
         notices.push(warning(problem.to_owned()));
     }
-    if !next.pending.alerts.is_empty() {
-        actions.push(Action::SendAlerts);
-    }
     Decision { status: next, actions, notices, next: None }
 }
 

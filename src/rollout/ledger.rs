@@ -47,7 +47,7 @@ impl Draft<'_> {
         status.not_ready_since = Some(now);
         status.checks.clear();
         // A pod that runs already keeps the configuration that it started with.
-        status.pending.scale_down = configs_changed && !target.at_rest();
+        status.pending.scale_down = configs_changed && !target.readiness.at_rest;
     }
 
     /// Ends the run: its record goes to the history, and the weight to zero. A run of another controller leaves none.

@@ -175,7 +175,7 @@ fn first_step(draft: &mut Draft<'_>, target: &Target) {
 /// come: scaled down and up too quickly, the old ones would stay.
 fn start_pods_anew(draft: &mut Draft<'_>, target: &Target) {
     draft.heal();
-    if target.at_rest() {
+    if target.readiness.at_rest {
         draft.status.pending.scale_down = false;
         draft.act(Action::CommitStatus);
         draft.act(Action::ScaleTarget(Scale::Up));

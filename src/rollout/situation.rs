@@ -63,7 +63,8 @@ pub(super) fn situation(snapshot: &Snapshot<'_>, target: &Target) -> Situation {
 
 fn never_ready(snapshot: &Snapshot<'_>, target: &Target) -> bool {
     let deadline = snapshot.canary.progress_deadline_seconds;
-    let given_up = target.readiness.deadline_exceeded
+    // A Deployment at zero may still carry what became of its last pods.
+    let given_up = (target.replicas > 0 && target.readiness.deadline_exceeded)
         || lasted(snapshot.status.not_ready_since, snapshot.now, TimeDelta::seconds(deadline));
     !target.readiness.serves() && given_up
 }

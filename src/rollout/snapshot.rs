@@ -67,9 +67,10 @@ pub struct Revision {
 /// Readiness of one Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// Rolled out at its newest generation, no old replicas left, and at least the threshold of pods available. True too
-    /// at zero replicas, once no pod is left.
+    /// Rolled out at its newest generation, no old replicas left, and at least the threshold of pods available.
     pub ready: bool,
+    /// No pod of it is left but those that are on their way out, and its controller has seen that none is wanted.
+    pub at_rest: bool,
     /// Pods that can take traffic now.
     pub available_pods: i32,
     /// The Deployment reports `ProgressDeadlineExceeded`.
@@ -105,15 +106,8 @@ impl Snapshot<'_> {
 }
 
 impl Readiness {
-    /// Whether all is rolled out and there is a pod to take traffic. Zero of zero pods are ready, but serve nobody.
+    /// Whether all is rolled out and there is a pod to take traffic: with a threshold of zero, none may be ready.
     pub(super) fn serves(&self) -> bool {
         self.ready && self.available_pods > 0
-    }
-}
-
-impl Target {
-    /// Whether no pod of it is left.
-    pub(super) fn at_rest(&self) -> bool {
-        self.replicas == 0 && self.readiness.ready && self.readiness.available_pods == 0
     }
 }

@@ -59,6 +59,7 @@ impl Pods {
         let ready = self.ready(now);
         Readiness {
             ready,
+            at_rest: false,
             available_pods: if ready || self.old_serve { PODS } else { 0 },
             deadline_exceeded: false,
             message: if ready { String::new() } else { "0 of 2 pods are ready".to_owned() },
@@ -316,12 +317,11 @@ impl World {
     }
 
     fn seen_target(&self, target: &TargetState) -> Target {
-        let mut readiness = target.pods.as_ref().map_or_else(
-            || Readiness { ready: target.replicas == 0, message: "no pods yet".to_owned(), ..Readiness::default() },
-            |pods| pods.readiness(self.now),
-        );
-        if target.replicas == 0 && target.pods.is_some() {
+        let mut readiness = target.pods.as_ref().map(|pods| pods.readiness(self.now)).unwrap_or_default();
+        if target.replicas == 0 {
             readiness.ready = false;
+            readiness.at_rest = target.pods.is_none();
+            readiness.message = "scaled to zero".to_owned();
         }
         Target {
             revision: target.build.revision(),
