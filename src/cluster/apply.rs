@@ -57,6 +57,22 @@ impl Cluster {
         Ok(alerts)
     }
 
+    /// Carries out what concerns the Canary object alone; for one whose spec can't be used.
+    ///
+    /// # Errors
+    /// As [`Cluster::carry_out`].
+    pub async fn carry_out_alone(&self, object: DynamicObject, decision: &Decision) -> Result<(), ClusterError> {
+        let mut object = object;
+        for action in &decision.actions {
+            match action {
+                Action::CommitStatus => object = self.commit(object, &decision.status).await?,
+                Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The writes of those actions that follow from what was observed alone.
     fn plan(&self, canary: &ValidatedCanary, observed: &Observed, action: &Action) -> Result<Vec<Write>, ClusterError> {
         if let Action::Route(intent) = action {
@@ -67,14 +83,15 @@ impl Cluster {
         let primary = observed.primary.as_ref();
         let hpa = observed.autoscaler.as_ref();
         Ok(match action {
+            // What stands in their way was observed as an obstacle, which is told; the route and the status don't wait.
             Action::Services { apex } => {
-                workload::plan_services(canary, &self.settings, target, &observed.services, *apex)?
+                workload::plan_services(canary, &self.settings, target, &observed.services, *apex).unwrap_or_default()
             }
             Action::Autoscaler { update } => match (&canary.autoscaler, hpa) {
                 (Some(reference), Some(hpa)) => {
                     let existing = observed.primary_autoscaler.as_ref();
-                    let write = workload::plan_autoscaler(reference, hpa, existing, *update, canary, &self.settings)?;
-                    write.into_iter().collect()
+                    let write = workload::plan_autoscaler(reference, hpa, existing, *update, canary, &self.settings);
+                    write.unwrap_or_default().into_iter().collect()
                 }
                 _ => Vec::new(),
             },
@@ -114,6 +131,9 @@ impl Cluster {
     async fn set_finalizer(&self, object: DynamicObject, present: bool) -> Result<DynamicObject, ClusterError> {
         let key = key_of(&object);
         let mut finalizers = object.finalizers().to_vec();
+        if finalizers.iter().any(|finalizer| finalizer == FINALIZER) == present {
+            return Ok(object);
+        }
         finalizers.retain(|finalizer| finalizer != FINALIZER);
         if present {
             finalizers.push(FINALIZER.to_owned());
