@@ -57,12 +57,11 @@ impl Cluster {
         Ok(alerts)
     }
 
-    /// Carries out what concerns the Canary object alone; for one whose spec can't be used.
+    /// Carries out what a decision says about the Canary itself, where there is no usable spec to do more by.
     ///
     /// # Errors
-    /// As [`Cluster::carry_out`].
-    pub async fn carry_out_alone(&self, object: DynamicObject, decision: &Decision) -> Result<(), ClusterError> {
-        let mut object = object;
+    /// As [`Self::carry_out`].
+    pub async fn carry_out_alone(&self, mut object: DynamicObject, decision: &Decision) -> Result<(), ClusterError> {
         for action in &decision.actions {
             match action {
                 Action::CommitStatus => object = self.commit(object, &decision.status).await?,
@@ -130,10 +129,10 @@ impl Cluster {
 
     async fn set_finalizer(&self, object: DynamicObject, present: bool) -> Result<DynamicObject, ClusterError> {
         let key = key_of(&object);
-        let mut finalizers = object.finalizers().to_vec();
-        if finalizers.iter().any(|finalizer| finalizer == FINALIZER) == present {
+        if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) == present {
             return Ok(object);
         }
+        let mut finalizers = object.finalizers().to_vec();
         finalizers.retain(|finalizer| finalizer != FINALIZER);
         if present {
             finalizers.push(FINALIZER.to_owned());

@@ -1,7 +1,7 @@
 //! What the watches have seen, overlaid with what Serin itself wrote and read since: a cache may lag behind our own
 //! writes, and a decision made from before them would be made twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::store::Writer};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::kinds::Kind;
@@ -31,6 +32,7 @@ pub type Touched = BoxStream<'static, Result<DynamicObject, watcher::Error>>;
 /// What the watches have seen.
 pub struct Cache {
     stores: HashMap<Kind, Store<DynamicObject>>,
+    unlisted: Unlisted,
     own: Own,
 }
 
@@ -40,6 +42,7 @@ impl Cache {
     pub fn start(client: &Client, namespace: Option<&str>, missing: &[Kind]) -> (Self, HashMap<Kind, Touched>) {
         let mut stores = HashMap::new();
         let mut streams = HashMap::new();
+        let unlisted = Unlisted::new(Kind::ALL.into_iter().filter(|kind| !missing.contains(kind)));
         let own = Own::default();
         for kind in Kind::ALL {
             let resource = kind.resource();
@@ -56,7 +59,7 @@ impl Cache {
             } else {
                 events
             };
-            let deletions = own.clone();
+            let (deletions, listed) = (own.clone(), unlisted.clone());
             let touched = events
                 .default_backoff()
                 .inspect_ok(move |event| {
@@ -71,11 +74,16 @@ impl Cache {
                     }
                 })
                 .reflect(writer)
+                .inspect_ok(move |event| {
+                    if matches!(event, Event::InitDone) {
+                        listed.remove(kind);
+                    }
+                })
                 .touched_objects()
                 .boxed();
             streams.insert(kind, touched);
         }
-        (Self { stores, own }, streams)
+        (Self { stores, unlisted, own }, streams)
     }
 
     /// The store of the Canaries, for the controller.
@@ -83,14 +91,9 @@ impl Cache {
         self.stores.get(&kind).cloned()
     }
 
-    /// Waits until every installed kind was listed once.
-    pub async fn wait_until_ready(&self, missing: &[Kind]) {
-        for (kind, store) in &self.stores {
-            if !missing.contains(kind) {
-                // An error means that the watch was dropped; then the process is ending anyway.
-                let _ = store.wait_until_ready().await;
-            }
-        }
+    /// Waits until every kind that was installed at the start is listed.
+    pub async fn wait_until_ready(&self) {
+        self.unlisted.wait_until_none().await;
     }
 
     /// The newest known state of an object: by a watch, or by our own last request.
@@ -113,6 +116,26 @@ impl Cache {
     /// Remembers what the API server answered to our own request, until the watch has caught up.
     pub fn remember(&self, kind: Kind, object: DynamicObject) {
         self.own.remember(kind, object);
+    }
+}
+
+/// Kinds that are not listed yet. Unlike `Store::wait_until_ready`, which wakes the last of several waiters only and lets
+/// the others sleep for ever (kube-runtime 5.0, `utils/delayed_init.rs`), this wakes all of them.
+#[derive(Clone)]
+struct Unlisted(Arc<watch::Sender<HashSet<Kind>>>);
+
+impl Unlisted {
+    fn new(kinds: impl Iterator<Item = Kind>) -> Self {
+        Self(Arc::new(watch::Sender::new(kinds.collect())))
+    }
+
+    fn remove(&self, kind: Kind) {
+        self.0.send_if_modified(|kinds| kinds.remove(&kind));
+    }
+
+    async fn wait_until_none(&self) {
+        // It can't fail: the sender is held here.
+        let _ = self.0.subscribe().wait_for(HashSet::is_empty).await;
     }
 }
 
@@ -289,5 +312,25 @@ mod tests {
             own.forget(Kind::Canary, &object("a", deleted_at));
             assert_eq!(own.newer(Kind::Canary, &key, None).is_some(), stays, "deleted at {deleted_at}");
         }
+    }
+
+    #[tokio::test]
+    async fn everybody_who_waits_for_the_first_lists_is_woken() {
+        let unlisted = Unlisted::new([Kind::Canary, Kind::Secret].into_iter());
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let unlisted = unlisted.clone();
+                tokio::spawn(async move { unlisted.wait_until_none().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        unlisted.remove(Kind::Secret);
+        tokio::task::yield_now().await;
+        assert!(waiting.iter().all(|waiter| !waiter.is_finished()));
+        unlisted.remove(Kind::Canary);
+        for waiter in waiting {
+            tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap();
+        }
+        unlisted.wait_until_none().await;
     }
 }

@@ -159,11 +159,6 @@ impl Cluster {
         &self.cache
     }
 
-    /// Kinds that were not installed at the start.
-    pub fn missing_kinds(&self) -> &[Kind] {
-        &self.missing_kinds
-    }
-
     /// A Canary at least as new as anything that we did to it; `None` if it is gone.
     ///
     /// # Errors

@@ -80,12 +80,11 @@ async fn refuse(
     status: &CanaryStatus,
     problem: &str,
 ) -> Result<Option<DateTime<Utc>>, PassError> {
-    let generation = object.metadata.generation.unwrap_or_default();
     let uid = uid_of(&object);
     let decision = if object.metadata.deletion_timestamp.is_some() {
         rollout::let_go(status, problem)
     } else {
-        rollout::refuse(status, generation, problem, clock::now())
+        rollout::refuse(status, object.metadata.generation.unwrap_or_default(), problem, clock::now())
     };
     context.cluster.carry_out_alone(object, &decision).await?;
     context.publish(key, &uid, &decision.notices).await;

@@ -79,12 +79,12 @@ pub async fn run(
             include_label_prefixes: options.include_label_prefixes.clone(),
         },
         track_configs: options.config_tracking,
-        missing_kinds: missing.clone(),
+        missing_kinds: missing,
         guard,
     });
     let context = Arc::new(context(options, telemetry, cluster, client));
     let stop = shutdown.clone();
-    let watching = watch_all(&context, streams, missing, stop);
+    let watching = watch_all(&context, streams, stop);
     watching.await;
     context.alerts.close();
     if tokio::time::timeout(ALERTS_END, context.alerts.wait()).await.is_err() {
@@ -127,7 +127,6 @@ fn context(options: Options, telemetry: Arc<Telemetry>, cluster: Cluster, client
 async fn watch_all(
     context: &Arc<Context>,
     mut streams: std::collections::HashMap<Kind, crate::cluster::cache::Touched>,
-    missing: Vec<Kind>,
     stop: CancellationToken,
 ) {
     let resource = Kind::Canary.resource();
@@ -146,7 +145,7 @@ async fn watch_all(
     }
     let ready = Arc::clone(context);
     let announce = async move {
-        ready.cluster.cache().wait_until_ready(&missing).await;
+        ready.cluster.cache().wait_until_ready().await;
         ready.telemetry.report_caches(&[]);
         info!("caches are in sync");
     };
@@ -186,7 +185,7 @@ fn finished<E: std::error::Error>(context: &Context, result: Finished<E>) {
 async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, std::convert::Infallible> {
     let key = key_of(&object);
     // Every cache must be filled before the first decision: what is not listed yet would look absent.
-    context.cluster.cache().wait_until_ready(context.cluster.missing_kinds()).await;
+    context.cluster.cache().wait_until_ready().await;
     let started = tokio::time::Instant::now();
     let result = AssertUnwindSafe(pass(&context, &key)).catch_unwind().await;
     let result = result.unwrap_or_else(|panic| Err(PassError::Panic { message: panic_message(panic.as_ref()) }));

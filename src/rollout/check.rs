@@ -10,9 +10,10 @@ use crate::api::status::CheckReport;
 
 pub(super) fn decide(draft: &mut Draft<'_>, target: &Target) {
     let Snapshot { canary, measurements, now, .. } = *draft.snapshot;
-    let measured = |name: &str| measurements.iter().find(|measurement| measurement.check == name);
-    let reports: Vec<CheckReport> =
-        canary.analysis.checks.iter().map(|check| judge(check, measured(&check.name), now)).collect();
+    // By position: two checks may have the same name, and differ in where their numbers come from.
+    let measured = measurements.iter().map(Some).chain(std::iter::repeat(None));
+    let checks = canary.analysis.checks.iter().zip(measured);
+    let reports: Vec<CheckReport> = checks.map(|(check, measurement)| judge(check, measurement, now)).collect();
     draft.status.checks.clone_from(&reports);
     match conclude(&reports) {
         Conclusion::Fail(report) => failed(draft, report),

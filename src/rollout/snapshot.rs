@@ -17,7 +17,7 @@ pub struct Snapshot<'a> {
     pub status: &'a CanaryStatus,
     /// What is there now.
     pub seen: &'a Seen,
-    /// Answers to what [`needs`](super::needs) asked for; empty when it asked for nothing.
+    /// Answers to what [`needs`](super::needs) asked for, in the order of the checks; empty when it asked for nothing.
     pub measurements: &'a [Measurement],
     /// The time of this pass.
     pub now: DateTime<Utc>,

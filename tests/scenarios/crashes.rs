@@ -30,7 +30,7 @@ async fn killed(testbed: Arc<Testbed>) -> Result<()> {
         Ok(seed) => seed.parse().context(SEED)?,
         Err(_) => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis() as u64,
     };
-    println!("{SEED}={seed}");
+    eprintln!("{SEED}={seed}");
     killed_by(testbed, seed).await.with_context(|| format!("with {SEED}={seed}"))
 }
 

@@ -7,13 +7,18 @@
 #![allow(clippy::print_stderr, reason = "a test tells why it could not run")]
 #![allow(clippy::unchecked_time_subtraction, reason = "the machine has been up for longer than any of these")]
 
+mod autoscaling;
 mod bad_input;
+mod conditions;
 mod configs;
 mod crashes;
+mod drift;
+mod leaders;
 mod outages;
 mod privileges;
 mod readiness;
 mod scene;
+mod strategies;
 mod weighted;
 
 use std::future::Future;
@@ -90,6 +95,11 @@ fn trials(shared: Option<&Shared>) -> Vec<Trial> {
     outages::register(&scenario, &mut trials);
     crashes::register(&scenario, &mut trials);
     readiness::register(&scenario, &mut trials);
+    leaders::register(&scenario, &mut trials);
+    autoscaling::register(&scenario, &mut trials);
+    drift::register(&scenario, &mut trials);
+    conditions::register(&scenario, &mut trials);
+    strategies::register(&scenario, &mut trials);
     bad_input::register(&scenario, &mut trials);
     trials
 }

@@ -60,7 +60,7 @@ async fn never_ready(testbed: Arc<Testbed>, name: &str, version: &str, behaviour
     tokio::time::sleep(Duration::from_secs(1)).await;
     let failed = users.failed(started);
     ensure!(failed.is_empty(), "{} requests failed, the first: {:?}", failed.len(), failed.first());
-    ensure!(users.share("1.0.0", started) == 1.0, "somebody saw another release");
+    ensure!(users.share("1.0.0", started) >= 1.0, "somebody saw another release");
     Ok(())
 }
 
@@ -193,7 +193,7 @@ async fn assert_served_by(users: &Users, version: &str) -> Result<()> {
     wait_until(&format!("users who all see {version}"), Duration::from_secs(20), async || {
         let since = Instant::now() - Duration::from_secs(1);
         let share = users.share(version, since);
-        ensure!(share == 1.0, "its share is {share}");
+        ensure!(share >= 1.0, "its share is {share}");
         Ok(())
     })
     .await

@@ -35,6 +35,8 @@ pub struct AuditEntry {
     pub name: String,
     /// Who asked, such as `system:serviceaccount:NAMESPACE:NAME`.
     pub user: String,
+    /// Which of the user's credentials: for a `ServiceAccount` the id of the token (`JTI=...`), else empty.
+    pub credential: String,
     /// The HTTP status that the server answered; 0 when it did not.
     pub code: u16,
     /// The path and the query.
@@ -70,6 +72,7 @@ impl AuditEntry {
             namespace: text("/objectRef/namespace"),
             name: text("/objectRef/name"),
             user: text("/user/username"),
+            credential: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
             code,
             uri: text("/requestURI"),
             time: time("/requestReceivedTimestamp")?,
