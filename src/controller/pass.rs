@@ -1,9 +1,11 @@
 //! One pass over one Canary: observe, ask, decide, carry out, tell.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::api::DynamicObject;
+use tracing::warn;
 
 use super::context::Context;
 use crate::api::checked::{ObjectKey, ValidatedCanary};
@@ -43,6 +45,15 @@ impl PassError {
     pub fn is_race(&self) -> bool {
         matches!(self, Self::Cluster(ClusterError::Conflict { .. } | ClusterError::TargetMoved { .. }))
     }
+
+    /// What a person has to mend, if that is what it takes; an API server that is down or slow is not.
+    fn problem(&self) -> Option<String> {
+        match self {
+            Self::Cluster(error) if error.is_refusal() => Some(error.to_string()),
+            Self::Panic { .. } => Some(self.to_string()),
+            Self::Cluster(_) | Self::Status { .. } => None,
+        }
+    }
 }
 
 /// Makes one pass. Returns when the next one is due without being woken.
@@ -80,6 +91,28 @@ async fn refuse(
     Ok(decision.next)
 }
 
+/// Has a Canary say what a person must mend before its pass can succeed, and returns how long it is left alone.
+pub async fn failed(context: &Context, key: &ObjectKey, failure: &PassError) -> Duration {
+    let problem = failure.problem();
+    if let Some(problem) = &problem
+        && let Err(error) = tell(context, key, problem).await
+    {
+        warn!(canary = %key, %error, "the Canary could not be told why its pass failed");
+    }
+    context.failures.failed(key, problem)
+}
+
+async fn tell(context: &Context, key: &ObjectKey, problem: &str) -> Result<(), PassError> {
+    let Some(object) = context.cluster.canary(key).await? else { return Ok(()) };
+    let status = status_of(&object).map_err(|source| PassError::Status { key: key.clone(), source })?;
+    let generation = object.metadata.generation.unwrap_or_default();
+    let uid = uid_of(&object);
+    let decision = rollout::impeded(&status, generation, problem, clock::now());
+    context.cluster.carry_out_alone(object, &decision).await?;
+    context.publish(key, &uid, &decision.notices).await;
+    Ok(())
+}
+
 async fn run(
     context: &Arc<Context>,
     object: DynamicObject,
@@ -91,7 +124,10 @@ async fn run(
     let snapshot = Snapshot { canary, status, seen: &seen, measurements: &[], now: clock::now() };
     let measurements = if rollout::needs(&snapshot).measurements { context.measure(canary).await } else { Vec::new() };
     // At the same time as before: what was not due then was not measured.
-    let decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
+    let mut decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
+    if let Some(problem) = context.failures.problem(&canary.key) {
+        decision = rollout::retried(decision, status, canary.generation, &problem, snapshot.now);
+    }
     let alerts = context.cluster.carry_out(object, canary, &observed, &decision).await?;
     context.report(canary, status, &decision);
     context.send_alerts(canary, &alerts);

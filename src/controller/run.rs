@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::options::Options;
-use super::pass::{PassError, pass};
+use super::pass::{self, PassError, pass};
 use super::{context::Context, failures::Failures, index::Index};
 use crate::alerts::Alerts;
 use crate::api::checked::ObjectKey;
@@ -191,12 +191,11 @@ async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<
     let result = result.unwrap_or_else(|panic| Err(PassError::Panic { message: panic_message(panic.as_ref()) }));
     context.telemetry.count_pass(&key, started.elapsed(), ended(&result));
     Ok(match result {
-        Ok(next) => {
-            context.failures.clear(&key);
-            next.map_or_else(Action::await_change, |next| {
-                Action::requeue((next - clock::now()).to_std().unwrap_or_default())
-            })
-        }
+        // What was told about failures is taken back by a pass of its own.
+        Ok(_) if context.failures.clear(&key) => Action::requeue(Duration::ZERO),
+        Ok(next) => next.map_or_else(Action::await_change, |next| {
+            Action::requeue((next - clock::now()).to_std().unwrap_or_default())
+        }),
         Err(race) if race.is_race() => {
             debug!(canary = %key, reason = %race, "the pass starts over");
             context.cluster.doubt(&key);
@@ -204,7 +203,7 @@ async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<
         }
         Err(failure) => {
             context.cluster.doubt(&key);
-            let delay = context.failures.failed(&key);
+            let delay = pass::failed(&context, &key, &failure).await;
             error!(canary = %key, error = %failure, retry_seconds = delay.as_secs(), "the pass failed");
             Action::requeue(delay)
         }

@@ -11,6 +11,9 @@ use crate::api::status::{AlertField, AlertRecord, CanaryStatus};
 /// Longest time that connections get to drain between traffic leaving the canary and its scale-down.
 const DRAIN_SECONDS: i64 = 5;
 
+/// Alerts that are kept where none can be sent; the oldest go first.
+const OWED_ALERTS_LIMIT: usize = 20;
+
 /// A decision in the making.
 pub(super) struct Draft<'a> {
     pub(super) snapshot: &'a Snapshot<'a>,
@@ -92,7 +95,10 @@ impl<'a> Draft<'a> {
     pub(super) fn alert(&mut self, severity: Severity, message: String, fields: Vec<AlertField>) {
         let wanted = self.snapshot.canary.analysis.alerts.iter().any(|alert| severity >= alert.severity);
         if wanted {
-            self.status.pending.alerts.push(AlertRecord { severity, message, fields, time: self.now() });
+            let alert = AlertRecord { severity, message, fields, time: self.now() };
+            let owed = &mut self.status.pending.alerts;
+            owed.push(alert);
+            owed.drain(..owed.len().saturating_sub(OWED_ALERTS_LIMIT));
         }
     }
 

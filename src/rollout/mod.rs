@@ -10,6 +10,7 @@ mod decide;
 mod decision;
 mod draft;
 mod idle;
+mod impeded;
 mod initialize;
 mod invalid;
 mod ledger;
@@ -27,6 +28,7 @@ mod write;
 
 pub use decide::{Needs, decide, needs};
 pub use decision::{Action, Decision, Intent, Notice, NoticeKind, Scale};
+pub use impeded::{impeded, retried};
 pub use invalid::{let_go, refuse};
 pub use snapshot::{Readiness, Revision, Seen, Snapshot, Target, Traffic};
 pub use write::{ResourceId, Write};

@@ -102,6 +102,11 @@ impl Scene {
         self.testbed.apply(&object.to_string()).await.map(drop)
     }
 
+    /// Applies many objects at once.
+    pub async fn apply_all(&self, objects: &[Value]) -> Result<()> {
+        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects})).await
+    }
+
     /// Merges a patch into the Canary `frontend`.
     pub async fn patch_canary(&self, patch: &Value) -> Result<()> {
         let api = self.canaries();
@@ -180,7 +185,7 @@ impl Scene {
         format!("{}.example", self.namespace)
     }
 
-    /// Every weight of the canary that the route had so far, in order, without repetitions.
+    /// Every weight of the canary that the route `frontend` had so far, in order, without repetitions.
     pub fn weights(&self) -> Vec<i32> {
         let mut weights: Vec<i32> = self.timed_weights().into_iter().map(|(_, weight)| weight).collect();
         weights.dedup();
@@ -346,7 +351,8 @@ pub fn canary_weight(route: &DynamicObject) -> Option<i32> {
 }
 
 async fn record_weights(routes: Api<DynamicObject>, weights: Arc<Mutex<Vec<(Instant, i32)>>>) {
-    let mut stream = watcher(routes, watcher::Config::default()).default_backoff().touched_objects().boxed();
+    let config = watcher::Config::default().fields("metadata.name=frontend");
+    let mut stream = watcher(routes, config).default_backoff().touched_objects().boxed();
     while let Some(event) = stream.next().await {
         let Ok(route) = event else { continue };
         if let Some(weight) = canary_weight(&route) {

@@ -58,7 +58,9 @@ impl AuditEntry {
     fn parse(event: &Value) -> Option<Self> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let verb = text("/verb");
-        let wanted_stage = if verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+        let code = event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0) as u16;
+        // A watch that is refused never starts.
+        let wanted_stage = if verb == "watch" && code < 400 { "ResponseStarted" } else { "ResponseComplete" };
         if text("/stage") != wanted_stage {
             return None;
         }
@@ -71,7 +73,7 @@ impl AuditEntry {
             name: text("/objectRef/name"),
             user: text("/user/username"),
             credential: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
-            code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0) as u16,
+            code,
             uri: text("/requestURI"),
             time: time("/requestReceivedTimestamp")?,
             answered: time("/stageTimestamp")?,
