@@ -54,16 +54,33 @@ fn hold(draft: &mut Draft<'_>, report: &CheckReport) {
         refusal::roll_back(draft, &Refusal { reason, report: Some(report.clone()) });
         return;
     }
-    let (canary, weight) = (&draft.snapshot.canary.key, draft.status.canary_weight);
-    let message = format!("Hold {canary} at weight {weight}: {} {}", report.name, report.reason);
+    let message = hold_message(draft, report);
     if first {
         draft.warn("Held", message.clone());
-        draft.alert(Severity::Warn, message.clone(), refusal::run_fields(draft));
+        draft.alert(Severity::Warn, message, refusal::run_fields(draft));
     }
-    draft.progress(message);
     stay(draft);
     draft.status.next_check_time = draft.status.next_check_time.map(|due| due.min(limit));
     draft.look_again(limit);
+}
+
+fn hold_message(draft: &Draft<'_>, report: &CheckReport) -> String {
+    let (canary, weight) = (&draft.snapshot.canary.key, draft.status.canary_weight);
+    format!("Hold {canary} at weight {weight}: {} {}", report.name, report.reason)
+}
+
+/// Nothing is due until the next check. A hold goes on saying what it waits for.
+pub(super) fn wait(draft: &mut Draft<'_>) {
+    draft.heal();
+    if draft.status.hold_since.is_some()
+        && let Conclusion::Inconclusive(report) = conclude(&draft.status.checks)
+    {
+        let message = hold_message(draft, report);
+        draft.progress(message);
+    }
+    if let Some(due) = draft.status.next_check_time {
+        draft.look_again(due);
+    }
 }
 
 fn passed(draft: &mut Draft<'_>, target: &Target) {

@@ -41,12 +41,7 @@ fn supervise(draft: &mut Draft<'_>, target: &Target, situation: Situation) {
         }
         Situation::CheckDue => check::decide(draft, target),
         // The others were answered before.
-        _ => {
-            draft.heal();
-            if let Some(due) = draft.status.next_check_time {
-                draft.look_again(due);
-            }
-        }
+        _ => check::wait(draft),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::scene::{HEALTHY, PATIENCE, Scene};
 
 pub fn register(scenarios: &Scenarios, trials: &mut Vec<Trial>) {
     trials.push(scenarios.trial("conditions_mean_what_they_say_at_each_stage", stages));
+    trials.push(scenarios.trial("every_canary_that_was_there_before_the_controller_is_looked_at", there_before));
 }
 
 /// Conditions as `kubectl wait` is asked for them: type and value. `Unknown` is neither true nor false.
@@ -59,6 +60,28 @@ async fn stages(testbed: Arc<Testbed>) -> Result<()> {
         ensure!(message.contains("request-success-rate") && message.contains("< 99"), "{condition} says {message}");
     }
     columns(&scene, &["Failed", "0"], &["0", "4s", "50", "50"]).await
+}
+
+/// Their first passes all wait for the same first lists.
+async fn there_before(testbed: Arc<Testbed>) -> Result<()> {
+    let scene = Scene::new(&testbed, "there-before").await?;
+    let names: Vec<String> = (0..20).map(|number| format!("canary-{number}")).collect();
+    for name in &names {
+        let mut canary = scene.canary(&json!({"alerts": null}));
+        canary["metadata"]["name"] = json!(name);
+        canary["spec"]["targetRef"]["name"] = json!(format!("{name}-target"));
+        scene.apply(&canary).await?;
+    }
+    let _controller = scene.start_controller().await?;
+    for name in &names {
+        wait_until(&format!("{name} to be looked at"), PATIENCE, async || {
+            let message = message_of(&scene.status_of(name).await?, "Stalled")?;
+            ensure!(message.contains(&format!("Deployment {name}-target does not exist")), "it says {message}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// A Canary that no controller has seen is not ready, and says so to whoever compares generations.

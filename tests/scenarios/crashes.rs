@@ -18,6 +18,8 @@ const SEED: &str = "SERIN_CRASH_SEED";
 /// Kills of the controller, over all runs.
 const KILLS: u32 = 20;
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How far the checks of [`Scene::canary`] look back.
+const METRICS_WINDOW: Duration = Duration::from_secs(5);
 /// Longest time that the controller lives between two kills: a whole interval and a half, so that runs get on.
 const LONGEST_LIFE_MILLISECONDS: u64 = 3000;
 
@@ -37,7 +39,7 @@ async fn killed(testbed: Arc<Testbed>) -> Result<()> {
 async fn killed_by(testbed: Arc<Testbed>, seed: u64) -> Result<()> {
     let scene = Scene::new(&testbed, "crashes").await?;
     let mut assassin = Assassin { controller: scene.start_controller().await?, random: Random(seed), kills: 0 };
-    scene.initialize(&scene.canary(&json!({}))).await?;
+    scene.initialize(&scene.canary(&json!({"threshold": 4}))).await?;
     let _users = scene.users()?;
     let since = SystemTime::now();
 
@@ -53,6 +55,8 @@ async fn killed_by(testbed: Arc<Testbed>, seed: u64) -> Result<()> {
         assert_end(&scene, &status, good, &version, runs.len()).await?;
         let weights = weights_since(&scene, first_seen);
         assert_plan(&weights, good).with_context(|| format!("run {} of {version}", runs.len()))?;
+        // The next run is not to be judged by the requests of this one.
+        tokio::time::sleep(METRICS_WINDOW).await;
     }
     // After the last one nothing moves any more, restarted or not.
     let settled = Instant::now();

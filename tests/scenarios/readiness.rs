@@ -37,7 +37,7 @@ const NEVER_READY: [(&str, &str, Behaviour<'static>); 3] = [
 ];
 
 async fn never_ready(testbed: Arc<Testbed>, name: &str, version: &str, behaviour: Behaviour<'_>) -> Result<()> {
-    let scene = Scene::new(&testbed, &name.replace('_', "-")).await?;
+    let scene = Scene::new(&testbed, &format!("unready-{}", name.replace('_', "-"))).await?;
     let _controller = scene.start_controller().await?;
     let mut canary = scene.canary(&json!({}));
     canary["spec"]["progressDeadlineSeconds"] = json!(8);

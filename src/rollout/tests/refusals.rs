@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::canaries::{blue_green, weighted};
 use super::world::{Metrics, World, image};
 use crate::api::checked::{OnError, OnNoData, ValidatedCanary};
-use crate::api::status::{Outcome, Phase};
+use crate::api::status::{Outcome, Phase, Verdict};
 use crate::rollout::{Action, Intent, Scale};
 
 fn running(canary: ValidatedCanary, weight: i32) -> World {
@@ -86,7 +86,14 @@ fn what_no_answer_means_is_said_in_the_manifest() {
 fn an_outage_holds_and_the_run_goes_on_where_it_was() {
     let mut world = running(weighted(&[10, 20, 30]), 20);
     world.conditions.metrics = Metrics::Down;
-    world.run_seconds(100);
+    world.run_until(|world| world.status.checks.iter().any(|check| check.verdict == Verdict::Inconclusive));
+    let says = |world: &World| world.status.conditions[0].message.clone();
+    let held = "Hold frontend.default at weight 20: request-success-rate query failed: connection refused";
+    for _ in 0..100 {
+        world.run_seconds(1);
+        world.pass();
+        assert_eq!(says(&world), held, "between two checks too");
+    }
     assert_eq!((world.status.phase, world.status.canary_weight), (Phase::Progressing, 20));
     world.conditions.metrics = Metrics::Good;
     world.settle();
