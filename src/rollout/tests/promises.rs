@@ -122,6 +122,10 @@ impl Promises {
         let idles =
             decision.next.is_none_or(|next| next > pass.now) || decision.actions.contains(&Action::CommitStatus);
         self.keep(Promise::SettledMeansSettled, idles, || format!("a busy loop: {:?}", decision.status));
+        // A check may be due by any interval that the user wrote since the step.
+        if let Some((_, shortest)) = self.last_step.get_mut(&run_mark(&decision.status)) {
+            *shortest = interval(pass).min(*shortest);
+        }
         if !pass.invalid && !pass.canary.deleting {
             self.told_the_truth(pass, &decision.status);
         }
@@ -168,7 +172,7 @@ impl Promises {
         self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, rescue || earned, told);
         let refused = self.refused_runs.contains(&run) || self.refused_revisions.contains(&new.revisions.pinned);
         self.keep(Promise::RefusedNeverRisesAgain, !refused, told);
-        let early = self.last_step.get(&run).is_some_and(|(last, then)| pass.now - *last < interval(pass).min(*then));
+        let early = self.last_step.get(&run).is_some_and(|(last, shortest)| pass.now - *last < *shortest);
         self.keep(Promise::OneStepPerInterval, rescue || !early, told);
         self.last_step.insert(run, (pass.now, interval(pass)));
     }
