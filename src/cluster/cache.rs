@@ -1,7 +1,7 @@
 //! What the watches have seen, overlaid with what Serin itself wrote and read since: a cache may lag behind our own
 //! writes, and a decision made from before them would be made twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::store::Writer};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::kinds::Kind;
@@ -32,6 +33,8 @@ pub type Touched = BoxStream<'static, Result<DynamicObject, watcher::Error>>;
 pub struct Cache {
     stores: HashMap<Kind, Store<DynamicObject>>,
     own: Own,
+    /// Kinds that were listed once. (kube's own `Store::wait_until_ready` wakes only one of several tasks that wait.)
+    listed: watch::Sender<HashSet<Kind>>,
 }
 
 impl Cache {
@@ -41,6 +44,7 @@ impl Cache {
         let mut stores = HashMap::new();
         let mut streams = HashMap::new();
         let own = Own::default();
+        let listed = watch::Sender::new(HashSet::new());
         for kind in Kind::ALL {
             let resource = kind.resource();
             let writer = Writer::new(resource.clone());
@@ -57,6 +61,7 @@ impl Cache {
                 events
             };
             let deletions = own.clone();
+            let lists = listed.clone();
             let touched = events
                 .default_backoff()
                 .inspect_ok(move |event| {
@@ -71,11 +76,16 @@ impl Cache {
                     }
                 })
                 .reflect(writer)
+                .inspect_ok(move |event| {
+                    if matches!(event, Event::InitDone) {
+                        lists.send_if_modified(|listed| listed.insert(kind));
+                    }
+                })
                 .touched_objects()
                 .boxed();
             streams.insert(kind, touched);
         }
-        (Self { stores, own }, streams)
+        (Self { stores, own, listed }, streams)
     }
 
     /// The store of the Canaries, for the controller.
@@ -83,14 +93,11 @@ impl Cache {
         self.stores.get(&kind).cloned()
     }
 
-    /// Waits until every installed kind was listed once.
+    /// Waits until every installed kind was listed once. Any number of tasks may wait.
     pub async fn wait_until_ready(&self, missing: &[Kind]) {
-        for (kind, store) in &self.stores {
-            if !missing.contains(kind) {
-                // An error means that the watch was dropped; then the process is ending anyway.
-                let _ = store.wait_until_ready().await;
-            }
-        }
+        let all = |listed: &HashSet<Kind>| Kind::ALL.iter().all(|kind| missing.contains(kind) || listed.contains(kind));
+        // An error is not possible: the sender is ours.
+        let _ = self.listed.subscribe().wait_for(all).await;
     }
 
     /// The newest known state of an object: by a watch, or by our own last request.
@@ -232,9 +239,43 @@ async fn wait_until_installed(client: Client, kind: Kind) {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
     use kube::api::ObjectMeta;
+    use kube::client::Body;
+    use serde_json::json;
 
     use super::*;
+
+    /// An API server without objects, whose watches stay open.
+    fn empty_cluster() -> Client {
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []});
+            Ok::<_, tower::BoxError>(Response::new(Body::from(list.to_string().into_bytes())))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_task_that_waits_for_the_first_lists_is_woken() {
+        let (cache, streams) = Cache::start(&empty_cluster(), None, &[]);
+        let cache = Arc::new(cache);
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let cache = Arc::clone(&cache);
+                tokio::spawn(async move { cache.wait_until_ready(&[]).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(waiting.iter().all(|task| !task.is_finished()), "nothing was listed yet");
+        tokio::spawn(stream::select_all(streams.into_values()).for_each(|_| std::future::ready(())));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let woken = waiting.iter().filter(|task| task.is_finished()).count();
+        assert_eq!(woken, 3, "some wait for ever");
+    }
 
     fn object(uid: &str, version: &str) -> DynamicObject {
         let metadata = ObjectMeta {
