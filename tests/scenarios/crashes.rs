@@ -183,6 +183,7 @@ fn assert_alerts_once(scene: &Scene) -> Result<()> {
         let text = |pointer: &str| alert.body.pointer(pointer).map(ToString::to_string).unwrap_or_default();
         *told.entry((text("/message"), text("/fields/Revision"))).or_default() += 1;
     }
+    ensure!(!told.is_empty(), "nothing was told at all");
     let twice: Vec<_> = told.iter().filter(|(_, count)| **count > 1).collect();
     ensure!(twice.is_empty(), "told more than once: {twice:?}");
     let ends = told.keys().filter(|(message, _)| message.contains("rolled back")).map(|(_, revision)| revision);

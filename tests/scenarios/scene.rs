@@ -209,6 +209,17 @@ impl Scene {
             .collect())
     }
 
+    /// Waits until there is an Event of the Canary `frontend` whose text contains these words; they are written last,
+    /// one by one. Returns the texts of all.
+    pub async fn event_with(&self, words: &str) -> Result<Vec<String>> {
+        wait_until(&format!("an Event with {words:?}"), Duration::from_secs(20), async || {
+            let events = self.events().await?;
+            ensure!(events.iter().any(|event| event.contains(words)), "there are {events:?}");
+            Ok(events)
+        })
+        .await
+    }
+
     /// Records every image that the primary is told to run from now on.
     pub fn record_primary_images(&self) -> Images {
         let images = Images(Arc::default());
