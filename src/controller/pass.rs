@@ -56,14 +56,23 @@ impl PassError {
     }
 }
 
-/// Makes one pass. Returns when the next one is due without being woken.
+/// How a pass ended that came to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed {
+    /// When the next one is due without being woken.
+    pub next: Option<DateTime<Utc>>,
+    /// Something is left undone until a person mends what the Canary says.
+    pub impeded: bool,
+}
+
+/// Makes one pass.
 ///
 /// # Errors
 /// What is described in [`PassError`]; everything that was not done is done by a later pass.
-pub async fn pass(context: &Arc<Context>, key: &ObjectKey) -> Result<Option<DateTime<Utc>>, PassError> {
+pub async fn pass(context: &Arc<Context>, key: &ObjectKey) -> Result<Passed, PassError> {
     let Some(object) = context.cluster.canary(key).await? else {
         context.forget(key);
-        return Ok(None);
+        return Ok(Passed { next: None, impeded: false });
     };
     let status = status_of(&object).map_err(|source| PassError::Status { key: key.clone(), source })?;
     match validate(&to_value(&object), &context.defaults) {
@@ -79,7 +88,7 @@ async fn refuse(
     key: &ObjectKey,
     status: &CanaryStatus,
     problem: &str,
-) -> Result<Option<DateTime<Utc>>, PassError> {
+) -> Result<Passed, PassError> {
     let uid = uid_of(&object);
     let decision = if object.metadata.deletion_timestamp.is_some() {
         rollout::let_go(status, problem)
@@ -88,7 +97,7 @@ async fn refuse(
     };
     context.cluster.carry_out_alone(object, &decision).await?;
     context.publish(key, &uid, &decision.notices).await;
-    Ok(decision.next)
+    Ok(Passed { next: decision.next, impeded: false })
 }
 
 /// Has a Canary say what a person must mend before its pass can succeed, and returns how long it is left alone.
@@ -118,7 +127,7 @@ async fn run(
     object: DynamicObject,
     canary: &ValidatedCanary,
     status: &CanaryStatus,
-) -> Result<Option<DateTime<Utc>>, PassError> {
+) -> Result<Passed, PassError> {
     let (observed, seen) = context.cluster.observe(canary).await?;
     context.index.set(&canary.key, &observed.watched);
     let snapshot = Snapshot { canary, status, seen: &seen, measurements: &[], now: clock::now() };
@@ -128,9 +137,11 @@ async fn run(
     if let Some(problem) = context.failures.problem(&canary.key) {
         decision = rollout::retried(decision, status, canary.generation, &problem, snapshot.now);
     }
-    let alerts = context.cluster.carry_out(object, canary, &observed, &decision).await?;
+    let done = context.cluster.carry_out(object, canary, &observed, &decision).await?;
     context.report(canary, status, &decision);
-    context.send_alerts(canary, &alerts);
+    context.send_alerts(canary, &done.alerts);
     context.publish(&canary.key, &canary.uid, &decision.notices).await;
-    Ok(decision.next)
+    let Some(refusal) = done.impediment else { return Ok(Passed { next: decision.next, impeded: false }) };
+    let again = clock::now() + failed(context, &canary.key, &refusal.into()).await;
+    Ok(Passed { next: Some(decision.next.map_or(again, |next| next.min(again))), impeded: true })
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::options::Options;
-use super::pass::{self, PassError, pass};
+use super::pass::{self, PassError, Passed, pass};
 use super::{context::Context, failures::Failures, index::Index};
 use crate::alerts::Alerts;
 use crate::api::checked::ObjectKey;
@@ -192,8 +192,8 @@ async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<
     context.telemetry.count_pass(&key, started.elapsed(), ended(&result));
     Ok(match result {
         // What was told about failures is taken back by a pass of its own.
-        Ok(_) if context.failures.clear(&key) => Action::requeue(Duration::ZERO),
-        Ok(next) => next.map_or_else(Action::await_change, |next| {
+        Ok(passed) if !passed.impeded && context.failures.clear(&key) => Action::requeue(Duration::ZERO),
+        Ok(passed) => passed.next.map_or_else(Action::await_change, |next| {
             Action::requeue((next - clock::now()).to_std().unwrap_or_default())
         }),
         Err(race) if race.is_race() => {
@@ -210,8 +210,9 @@ async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<
     })
 }
 
-fn ended(result: &Result<Option<chrono::DateTime<chrono::Utc>>, PassError>) -> PassResult {
+fn ended(result: &Result<Passed, PassError>) -> PassResult {
     match result {
+        Ok(passed) if passed.impeded => PassResult::Failed,
         Ok(_) => PassResult::Done,
         Err(PassError::Panic { .. }) => PassResult::Panicked,
         Err(race) if race.is_race() => PassResult::Conflict,

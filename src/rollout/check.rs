@@ -57,8 +57,9 @@ fn hold(draft: &mut Draft<'_>, report: &CheckReport) {
     let message = hold_message(draft, report);
     if first {
         draft.warn("Held", message.clone());
-        draft.alert(Severity::Warn, message, refusal::run_fields(draft));
+        draft.alert(Severity::Warn, message.clone(), refusal::run_fields(draft));
     }
+    draft.progress(message);
     stay(draft);
     draft.status.next_check_time = draft.status.next_check_time.map(|due| due.min(limit));
     draft.look_again(limit);

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::analysis::{Conclusion, conclude};
 use crate::api::status::{CanaryStatus, Condition, Phase};
 
 pub(super) const READY: &str = "Ready";
@@ -135,20 +134,10 @@ fn phase_message(status: &CanaryStatus) -> String {
             || promoted_message(Phase::Failed),
             |run| format!("Revision {} was rolled back: {}", run.revision, run.reason),
         ),
-        Phase::Progressing if status.hold_since.is_some() => hold_message(status),
         Phase::Progressing => format!(
             "Analysing revision {} at weight {}, {} failed checks so far",
             status.revisions.pinned, status.canary_weight, status.failed_checks
         ),
         phase => promoted_message(phase),
     }
-}
-
-/// Follows from the status alone, so that it stays the same from the check that began the hold to the one that ends it.
-fn hold_message(status: &CanaryStatus) -> String {
-    let unknown = match conclude(&status.checks) {
-        Conclusion::Inconclusive(report) => format!("{} {}", report.name, report.reason),
-        _ => "the checks are not known".to_owned(),
-    };
-    format!("Hold at weight {}: {unknown}", status.canary_weight)
 }

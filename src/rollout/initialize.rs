@@ -33,7 +33,8 @@ pub(super) fn decide(draft: &mut Draft<'_>, target: &Target) {
 
 fn create(draft: &mut Draft<'_>, target: &Target) {
     draft.status.phase = Phase::Initializing;
-    draft.status.not_ready_since = Some(draft.now());
+    // It may be refused, and tried again: the clock runs from the first time.
+    draft.status.not_ready_since.get_or_insert(draft.snapshot.now);
     draft.observe(&target.revision);
     draft.act(Action::CommitStatus);
     draft.act(Action::CreatePrimary(target.revision.clone()));
@@ -60,7 +61,9 @@ fn at_target(draft: &Draft<'_>, target: &Target) -> bool {
 
 /// Nothing serves from the primary yet, so it simply follows the target: a mend of a first broken image gets through.
 fn follow(draft: &mut Draft<'_>, target: &Target) {
-    draft.status.not_ready_since = Some(draft.now());
+    if draft.status.revisions.observed != target.revision.id {
+        draft.status.not_ready_since = Some(draft.now());
+    }
     draft.observe(&target.revision);
     draft.act(Action::CommitStatus);
     draft.act(Action::PromotePrimary(target.revision.clone()));

@@ -5,7 +5,7 @@ mod manifests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use kube::api::{DynamicObject, ListParams, PostParams};
@@ -17,6 +17,7 @@ use serin_testbed::{Process, Testbed, wait_until};
 use self::answers::Answers;
 use self::manifests::{Refused, Stalled};
 use crate::Scenarios;
+use crate::privileges::ACCOUNT;
 use crate::scene::{HEALTHY, PATIENCE, Scene, assert_share, merge};
 
 /// What no status, Event or log may ever show.
@@ -25,6 +26,7 @@ const PASSWORD: &str = "hunter2";
 pub fn register(scenarios: &Scenarios, trials: &mut Vec<Trial>) {
     trials.push(scenarios.trial("bad_input_names_field_and_mend_and_disturbs_nobody", table));
     trials.push(scenarios.trial("bad_input_in_mid_run_changes_nothing_until_it_is_mended", edited));
+    trials.push(scenarios.trial("a_bad_release_is_taken_back_although_a_repair_is_refused", unrepaired));
 }
 
 /// All of it at once, in one namespace under one controller, while a healthy Canary goes through a whole run.
@@ -275,6 +277,9 @@ async fn nothing_is_given_away(scene: &Scene, controller: &mut Process) -> Resul
     if [log, events.join("\n")].iter().any(|text| text.contains(PASSWORD)) {
         bail!("a password is in the log or in an Event");
     }
+    let requests = scene.testbed.audit_requests(Some(ACCOUNT), SystemTime::UNIX_EPOCH)?;
+    let tries = requests.iter().filter(|request| request.name == "policy-primary" && request.code == 422).count();
+    ensure!((1..20).contains(&tries), "what is refused was tried {tries} times");
     Ok(())
 }
 
@@ -313,5 +318,46 @@ async fn edited(testbed: Arc<Testbed>) -> Result<()> {
     ensure!(outcomes == [Outcome::Promoted], "{outcomes:?}");
     let failed = users.failed(started);
     ensure!(failed.is_empty(), "{} requests failed, the first: {:?}", failed.len(), failed.first());
+    Ok(())
+}
+
+/// The cluster does not let Serin repair a Service that somebody changed: that is told, and users don't wait for it.
+async fn unrepaired(testbed: Arc<Testbed>) -> Result<()> {
+    let scene = Scene::new(&testbed, "unrepaired").await?;
+    let _controller = scene.start_controller().await?;
+    scene.initialize(&scene.canary(&json!({"stepWeight": 25}))).await?;
+    scene.apply_all(&manifests::no_repairs(&scene.namespace)).await?;
+    let label = |value: &str| format!("app={value}");
+    let service = ["label", "--overwrite", "--namespace", &scene.namespace, "service", "frontend-canary"];
+    let is_refused = |status: &CanaryStatus| {
+        let refused = "Service frontend-canary.unrepaired: ";
+        let stalled = status.conditions.iter().find(|one| one.kind == "Stalled" && one.status == "True");
+        stalled.is_some_and(|one| one.message.contains(refused) && one.message.contains("nobody repairs it"))
+    };
+    // The policy takes a moment until it is in force, and until then the Service is repaired.
+    let mut drift = 0;
+    wait_until("a repair to be refused", PATIENCE, async || {
+        drift += 1;
+        scene.testbed.kubectl(&[&service[..], &[&label(&format!("drifted-{drift}"))]].concat()).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let status = scene.status().await?;
+        ensure!(is_refused(&status), "the conditions are {:?}", status.conditions);
+        Ok(())
+    })
+    .await?;
+
+    let users = scene.users()?;
+    scene.release("1.1.0", &[("ERROR_RATE", "1")]).await?;
+    let status = scene.reach(Phase::Failed).await?;
+    let run = status.history.first().context("no history")?;
+    ensure!(run.outcome == Outcome::RolledBack && run.reason.contains("request-success-rate"), "{run:?}");
+    ensure!(scene.weights() == [0, 25, 0], "the route went {:?}", scene.weights());
+    scene.alert_with("rolled back").await?;
+    ensure!(is_refused(&scene.status().await?), "what is refused is not told any more");
+    let since = Instant::now();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure!(users.share("1.1.0", since) == 0.0, "users still get the bad release");
+    scene.testbed.kubectl(&["delete", "validatingadmissionpolicybinding", "unrepaired"]).await?;
+    scene.reach_when("the repair", |status| !is_refused(status)).await?;
     Ok(())
 }

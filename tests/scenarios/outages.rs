@@ -39,7 +39,11 @@ async fn held(testbed: Arc<Testbed>) -> Result<()> {
     ensure!(status.hold_since == before.hold_since, "the hold began anew: {status:?}");
     ensure!(status.failed_checks == before.failed_checks, "not knowing counted as failing: {status:?}");
     ensure!(scene.weights() == [0, 25], "the route went {:?}", scene.weights());
-    assert_condition_says(&status, "Reconciling", "Hold at weight 25: request-success-rate query failed")?;
+    assert_condition_says(
+        &status,
+        "Reconciling",
+        "Hold frontend.held at weight 25: request-success-rate query failed",
+    )?;
     scene.alert_with("Hold frontend.held").await?;
 
     prometheus.start().await?;

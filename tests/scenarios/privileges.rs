@@ -12,7 +12,8 @@ use serin_testbed::{AuditEntry, Testbed};
 
 use crate::Scenarios;
 
-const ACCOUNT: &str = "system:serviceaccount:serin-system:serin";
+/// Who the controller is to the API server.
+pub const ACCOUNT: &str = "system:serviceaccount:serin-system:serin";
 
 /// Rights that no request shows, and why they are there all the same: API group, resource, verb.
 const WITHOUT_REQUEST: [(Row<'static>, &str); 1] = [(

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{canary, deployment};
+use crate::privileges::ACCOUNT;
 
 /// A manifest that the API server, or kubectl with its help, refuses.
 pub struct Refused {
@@ -350,30 +351,40 @@ fn impossible() -> Vec<Stalled> {
 pub fn policy(namespace: &str) -> Vec<Value> {
     let rule =
         json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]});
+    let wanted = json!({
+        "expression": "has(object.metadata.labels) && 'team' in object.metadata.labels",
+        "message": "every Deployment needs the label team",
+    });
+    admission("bad-input", namespace, rule, "policy-primary", wanted)
+}
+
+/// An admission policy of the cluster that does not let Serin change the Service `frontend-canary`.
+pub fn no_repairs(namespace: &str) -> Vec<Value> {
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["services"]});
+    let wanted = json!({
+        "expression": format!("request.userInfo.username != '{ACCOUNT}'"),
+        "message": "nobody repairs it",
+    });
+    admission("unrepaired", namespace, rule, "frontend-canary", wanted)
+}
+
+fn admission(name: &str, namespace: &str, rule: Value, matched: &str, wanted: Value) -> Vec<Value> {
+    let object = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let only = json!({"name": "one", "expression": format!("object.metadata.name == '{matched}'")});
+    let there = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
     vec![
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": "bad-input"},
-            "spec": {
+        object(
+            "ValidatingAdmissionPolicy",
+            json!({
                 "matchConstraints": {"resourceRules": [rule]},
-                "matchConditions": [{"name": "one", "expression": "object.metadata.name == 'policy-primary'"}],
-                "validations": [{
-                    "expression": "has(object.metadata.labels) && 'team' in object.metadata.labels",
-                    "message": "every Deployment needs the label team",
-                }],
-            },
-        }),
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": "bad-input"},
-            "spec": {
-                "policyName": "bad-input",
-                "validationActions": ["Deny"],
-                "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
-            },
-        }),
+                "matchConditions": [only],
+                "validations": [wanted],
+            }),
+        ),
+        object(
+            "ValidatingAdmissionPolicyBinding",
+            json!({"policyName": name, "validationActions": ["Deny"], "matchResources": there}),
+        ),
     ]
 }
 
