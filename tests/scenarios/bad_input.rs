@@ -187,7 +187,7 @@ async fn judged(scene: &Scene, answers: &Answers) -> Result<()> {
     for name in ["held", "failed"] {
         wait_for(scene, name, "its initialization", |status| status.phase == Phase::Initialized).await?;
     }
-    scene.apply_all(&answers.releases(&scene.namespace)).await?;
+    scene.apply_all(&Answers::releases(&scene.namespace)).await?;
     let held = wait_for(scene, "held", "a hold", |status| status.hold_since.is_some()).await?;
     let failed = wait_for(scene, "failed", "its failure", |status| status.phase == Phase::Failed).await?;
     let mut wrong = answers.unlike(&held, Verdict::Inconclusive);

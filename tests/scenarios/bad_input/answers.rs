@@ -76,7 +76,7 @@ impl Answers {
     }
 
     /// The next release of both.
-    pub fn releases(&self, namespace: &str) -> Vec<Value> {
+    pub fn releases(namespace: &str) -> Vec<Value> {
         namespaced(deployments("1.1.0"), namespace)
     }
 

@@ -355,7 +355,7 @@ pub fn policy(namespace: &str) -> Vec<Value> {
         "expression": "has(object.metadata.labels) && 'team' in object.metadata.labels",
         "message": "every Deployment needs the label team",
     });
-    admission("bad-input", namespace, rule, "policy-primary", wanted)
+    admission("bad-input", namespace, &rule, "policy-primary", &wanted)
 }
 
 /// An admission policy of the cluster that does not let Serin change the Service `frontend-canary`.
@@ -365,10 +365,10 @@ pub fn no_repairs(namespace: &str) -> Vec<Value> {
         "expression": format!("request.userInfo.username != '{ACCOUNT}'"),
         "message": "nobody repairs it",
     });
-    admission("unrepaired", namespace, rule, "frontend-canary", wanted)
+    admission("unrepaired", namespace, &rule, "frontend-canary", &wanted)
 }
 
-fn admission(name: &str, namespace: &str, rule: Value, matched: &str, wanted: Value) -> Vec<Value> {
+fn admission(name: &str, namespace: &str, rule: &Value, matched: &str, wanted: &Value) -> Vec<Value> {
     let object = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     let only = json!({"name": "one", "expression": format!("object.metadata.name == '{matched}'")});
     let there = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
