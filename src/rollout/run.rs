@@ -141,6 +141,14 @@ fn skip(draft: &mut Draft<'_>, target: &Target) {
     }
 }
 
+/// Kubernetes calls a pod ready some time before every proxy of the data plane knows its address. A first step at once
+/// would meet "no healthy upstream" there.
+fn settle_in(draft: &mut Draft<'_>) {
+    let due = draft.now() + draft.drain();
+    draft.status.next_check_time = Some(due);
+    draft.look_again(due);
+}
+
 fn first_step(draft: &mut Draft<'_>, target: &Target) {
     if draft.retreat() {
         // Kept for want of a primary that could serve, and never earned.
@@ -157,6 +165,10 @@ fn first_step(draft: &mut Draft<'_>, target: &Target) {
         return;
     }
     if !target.readiness.serves() {
+        return;
+    }
+    if draft.status.next_check_time.is_none() {
+        settle_in(draft);
         return;
     }
     draft.inform("AnalysisStarted", format!("Starting canary analysis for {}", draft.target_text()));

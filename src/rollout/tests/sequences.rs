@@ -65,3 +65,19 @@ fn phases_follow_each_other_as_in_flagger() {
         assert_eq!(course(canary, metrics), expected, "{told}");
     }
 }
+
+/// Kubernetes calls a pod ready before every proxy knows its address.
+#[test]
+fn the_first_step_lets_the_data_plane_learn_of_the_pods() {
+    let intervals_and_waits = [(1, 1), (10, 5), (60, 5)];
+    for (interval, wait) in intervals_and_waits {
+        let mut canary = weighted(&[10]);
+        canary.analysis.interval_seconds = interval;
+        let mut world = World::initialized(canary, image(1));
+        world.apply(image(2));
+        world.run_until(|world| world.status.canary_weight > 0);
+        let pods = world.target.as_ref().and_then(|target| target.pods.as_ref());
+        let ready_at = pods.and_then(|pods| pods.ready_at).unwrap();
+        assert_eq!((world.now - ready_at).num_seconds(), wait, "interval {interval}");
+    }
+}
