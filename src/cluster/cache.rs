@@ -333,4 +333,26 @@ mod tests {
         }
         unlisted.wait_until_none().await;
     }
+
+    /// The content of Secrets stays out of this process's memory unless a Deployment refers to it.
+    #[tokio::test]
+    async fn of_configuration_only_the_metadata_is_asked_for() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = wiremock::MockServer::start().await;
+        let client = Client::try_from(kube::Config::new(server.uri().parse().unwrap())).unwrap();
+        let (_cache, streams) = Cache::start(&client, Some("default"), &[]);
+        for (_, mut stream) in streams {
+            // The first request of each kind is its list; the server knows nothing.
+            assert!(stream.next().await.is_some_and(|first| first.is_err()));
+        }
+        let requests = server.received_requests().await.unwrap();
+        assert_eq!(requests.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            let plural = kind.resource().plural;
+            let list = requests.iter().find(|request| request.url.path().ends_with(&format!("/{plural}"))).unwrap();
+            let accepted = list.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let metadata_only = accepted.contains("as=PartialObjectMetadataList");
+            assert_eq!(metadata_only, matches!(kind, Kind::ConfigMap | Kind::Secret), "{plural}: {accepted}");
+        }
+    }
 }
