@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use serin::api::status::{Outcome, Phase};
-use serin_testbed::{Testbed, Users, wait_until};
+use serin_testbed::{Testbed, Users};
 
 use crate::Scenarios;
-use crate::scene::{Behaviour, HEALTHY, PATIENCE, Scene, assert_share};
+use crate::scene::{Behaviour, HEALTHY, Scene, assert_share};
 
 pub fn register(scenarios: &Scenarios, trials: &mut Vec<Trial>) {
     trials.push(scenarios.trial("the_manifest_of_the_readme_promotes_without_a_failed_request", manifest));
