@@ -131,7 +131,11 @@ async fn run(
     let (observed, seen) = context.cluster.observe(canary).await?;
     context.index.set(&canary.key, &observed.watched);
     let snapshot = Snapshot { canary, status, seen: &seen, measurements: &[], now: clock::now() };
-    let measurements = if rollout::needs(&snapshot).measurements { context.measure(canary).await } else { Vec::new() };
+    let measurements = if rollout::needs(&snapshot).measurements {
+        context.measure(canary, status, snapshot.now).await
+    } else {
+        Vec::new()
+    };
     // At the same time as before: what was not due then was not measured.
     let mut decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
     if let Some(problem) = context.failures.problem(&canary.key) {

@@ -53,8 +53,7 @@ async fn never_ready(testbed: Arc<Testbed>, name: &str, version: &str, behaviour
     let alert = scene.alert_with("rolled back").await?;
     ensure!(alert.body["severity"] == "error", "the alert is {}", alert.body);
     ensure!(alert.body.to_string().contains(reason), "the alert says {}", alert.body);
-    let events = scene.events().await?;
-    ensure!(events.iter().any(|event| event.contains(reason)), "no Event says why: {events:?}");
+    scene.event_with(reason).await?;
     ensure!(scene.replicas_of("frontend").await? == 0, "the refused canary was not scaled to zero");
     ensure!(scene.weights() == [0], "the route went {:?}", scene.weights());
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -88,11 +87,7 @@ async fn recovers(testbed: Arc<Testbed>) -> Result<()> {
     ensure!(status.history.first().is_some_and(|run| run.outcome == Outcome::Promoted), "{:?}", status.history);
     ensure!(scene.weights() == [0, 25, 50, 0, 25, 50, 0], "the route went {:?}", scene.weights());
     assert_nobody_harmed_while_closed(&scene, &users, zero)?;
-    let events = scene.events().await?;
-    ensure!(
-        events.iter().any(|event| event.contains("lost all ready pods at weight 50")),
-        "no Event tells of the lost pods: {events:?}"
-    );
+    scene.event_with("lost all ready pods at weight 50").await?;
     Ok(())
 }
 
