@@ -144,6 +144,7 @@ fn skip(draft: &mut Draft<'_>, target: &Target) {
 /// Kubernetes calls a pod ready some time before every proxy of the data plane knows its address. A first step at once
 /// would meet "no healthy upstream" there.
 fn settle_in(draft: &mut Draft<'_>) {
+    draft.inform("AnalysisStarted", format!("Starting canary analysis for {}", draft.target_text()));
     let due = draft.now() + draft.drain();
     draft.status.next_check_time = Some(due);
     draft.look_again(due);
@@ -171,7 +172,6 @@ fn first_step(draft: &mut Draft<'_>, target: &Target) {
         settle_in(draft);
         return;
     }
-    draft.inform("AnalysisStarted", format!("Starting canary analysis for {}", draft.target_text()));
     match check::next_weight(draft).filter(|_| draft.status.canary_weight == 0) {
         Some(weight) => check::step_to(draft, weight),
         None => analyse_in_place(draft),
