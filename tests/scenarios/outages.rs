@@ -103,6 +103,7 @@ async fn slow_sinks(testbed: Arc<Testbed>) -> Result<()> {
         .collect();
     scene.initialize(&scene.canary(&json!({"interval": "1s", "threshold": 2, "alerts": alerts}))).await?;
     let _users = scene.users()?;
+    scene.alert_with("initialization completed").await?;
     scene.sink.clear();
     scene.sink.answer_after(answer_time);
     scene.release("1.1.0", &[("ERROR_RATE", "1")]).await?;
