@@ -1,0 +1,150 @@
+//! What is right in built-in kinds, as far as a client like Serin can get it wrong (`pkg/apis/*/validation`).
+
+use serde_json::{Map, Value, json};
+
+use crate::sim::api_server::errors::FieldError;
+use crate::sim::api_server::resources::Family;
+
+/// Adds what is wrong with an object of this kind to `errors`; `live` is what it replaces.
+pub fn validate(family: Family, live: Option<&Value>, object: &Value, errors: &mut Vec<FieldError>) {
+    match family {
+        Family::Deployment | Family::ReplicaSet | Family::DaemonSet => {
+            workload(object, errors);
+            if let Some(live) = live.filter(|live| live["spec"]["selector"] != object["spec"]["selector"]) {
+                let _ = live;
+                let selector = go_selector(&object["spec"]["selector"]);
+                let message = format!("Invalid value: {selector}: field is immutable");
+                errors.push(FieldError { field: "spec.selector".to_owned(), reason: "FieldValueInvalid", message });
+            }
+        }
+        Family::Service => service(live, object, errors),
+        Family::HorizontalPodAutoscaler => autoscaler(&object["spec"], errors),
+        Family::ConfigMap | Family::Secret => immutable_data(live, object, errors),
+        _ => {}
+    }
+}
+
+/// The selector as JSON in the API server's order of fields.
+fn go_selector(selector: &Value) -> Value {
+    selector.clone()
+}
+
+fn workload(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = &object["spec"];
+    non_negative(&spec["replicas"], "spec.replicas", errors);
+    let labels = spec["template"]["metadata"]["labels"].as_object();
+    match spec["selector"].as_object() {
+        None => errors.push(FieldError::required("spec.selector", "")),
+        Some(selector) if selector.values().all(is_nothing) => {
+            let detail = "empty selector is invalid for deployment";
+            errors.push(FieldError::invalid("spec.selector", &spec["selector"], detail));
+        }
+        Some(selector) => {
+            let wanted = selector.get("matchLabels").and_then(Value::as_object);
+            let matches = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
+            if !wanted.into_iter().flatten().all(matches) {
+                let empty = Value::Object(Map::new());
+                let found = spec["template"]["metadata"].get("labels").unwrap_or(&empty);
+                let detail = "`selector` does not match template `labels`";
+                errors.push(FieldError::invalid("spec.template.metadata.labels", found, detail));
+            }
+        }
+    }
+    containers(&spec["template"]["spec"]["containers"], errors);
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn containers(containers: &Value, errors: &mut Vec<FieldError>) {
+    let path = "spec.template.spec.containers";
+    if is_nothing(containers) {
+        errors.push(FieldError::required(path, ""));
+    }
+    let mut names = Vec::new();
+    for (index, container) in containers.as_array().into_iter().flatten().enumerate() {
+        let name = container["name"].as_str().unwrap_or_default();
+        if name.is_empty() {
+            errors.push(FieldError::required(format!("{path}[{index}].name"), ""));
+        } else if names.contains(&name) {
+            errors.push(FieldError::duplicate(format!("{path}[{index}].name"), &container["name"]));
+        }
+        names.push(name);
+        if container["image"].as_str().unwrap_or_default().is_empty() {
+            errors.push(FieldError::required(format!("{path}[{index}].image"), ""));
+        }
+    }
+}
+
+fn non_negative(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if value.as_i64().is_some_and(|value| value < 0) {
+        errors.push(FieldError::invalid(path, value, "must be greater than or equal to 0"));
+    }
+}
+
+fn service(live: Option<&Value>, object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = &object["spec"];
+    let ports = spec["ports"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+    let is_headless = spec["clusterIP"] == "None";
+    if ports.is_empty() && !is_headless && spec["type"] != "ExternalName" {
+        errors.push(FieldError::required("spec.ports", ""));
+    }
+    let (mut names, mut numbers) = (Vec::new(), Vec::new());
+    for (index, port) in ports.iter().enumerate() {
+        let path = format!("spec.ports[{index}]");
+        let name = port["name"].as_str().unwrap_or_default();
+        if name.is_empty() && ports.len() > 1 {
+            errors.push(FieldError::required(format!("{path}.name"), ""));
+        } else if names.contains(&name) {
+            errors.push(FieldError::duplicate(format!("{path}.name"), &port["name"]));
+        }
+        names.push(name);
+        for field in ["port", "targetPort"] {
+            if port[field].as_i64().is_some_and(|number| !(1..=65535).contains(&number)) {
+                let detail = "must be between 1 and 65535, inclusive";
+                errors.push(FieldError::invalid(format!("{path}.{field}"), &port[field], detail));
+            }
+        }
+        let key = (&port["port"], &port["protocol"]);
+        if numbers.contains(&key) {
+            let found = json!({"protocol": port["protocol"], "port": port["port"]});
+            errors.push(FieldError::duplicate(&path, &found));
+        }
+        numbers.push(key);
+    }
+    if let Some(live) = live.filter(|live| live["spec"]["clusterIP"] != spec["clusterIP"]) {
+        let _ = live;
+        let value = if spec["clusterIP"].is_null() { json!("") } else { spec["clusterIP"].clone() };
+        errors.push(FieldError::invalid("spec.clusterIPs[0]", &json!([value]), "may not change once set"));
+    }
+}
+
+fn autoscaler(spec: &Value, errors: &mut Vec<FieldError>) {
+    let (minimum, maximum) = (spec["minReplicas"].as_i64().unwrap_or(1), spec["maxReplicas"].as_i64().unwrap_or(0));
+    if minimum < 1 {
+        errors.push(FieldError::invalid("spec.minReplicas", &json!(minimum), "must be greater than or equal to 1"));
+    }
+    if maximum < 1 {
+        errors.push(FieldError::invalid("spec.maxReplicas", &json!(maximum), "must be greater than 0"));
+    }
+    if maximum < minimum {
+        let detail = "must be greater than or equal to `minReplicas`";
+        errors.push(FieldError::invalid("spec.maxReplicas", &json!(maximum), detail));
+    }
+    for field in ["kind", "name"] {
+        if spec["scaleTargetRef"][field].as_str().unwrap_or_default().is_empty() {
+            errors.push(FieldError::required(format!("spec.scaleTargetRef.{field}"), ""));
+        }
+    }
+}
+
+fn immutable_data(live: Option<&Value>, object: &Value, errors: &mut Vec<FieldError>) {
+    let Some(live) = live.filter(|live| live["immutable"] == true) else { return };
+    for field in ["data", "binaryData", "immutable"] {
+        if live[field] != object[field] {
+            let message = "Forbidden: field is immutable when `immutable` is set".to_owned();
+            errors.push(FieldError { field: field.to_owned(), reason: "FieldValueForbidden", message });
+        }
+    }
+}
