@@ -89,6 +89,16 @@ pub fn conflict(resource: &Resource, name: &str, detail: &str) -> Status {
     about(failure(409, "Conflict", message), name, resource.group, resource.plural, Vec::new())
 }
 
+/// The object is not the one that a deletion means. (The real server names the kind here, not the resource.)
+pub fn unmet_precondition(resource: &Resource, name: &str, detail: &str) -> Status {
+    let qualified = match resource.group {
+        "" => resource.kind.to_owned(),
+        group => format!("{}.{group}", resource.kind),
+    };
+    let message = format!("Operation cannot be fulfilled on {qualified} {name:?}: {detail}");
+    about(failure(409, "Conflict", message), name, resource.group, resource.kind, Vec::new())
+}
+
 /// The request makes no sense.
 pub fn bad_request(message: impl Into<String>) -> Status {
     failure(400, "BadRequest", message)

@@ -1,5 +1,6 @@
 //! The kinds of patches.
 
+use json_patch::{AddOperation, PatchOperation};
 use kube::core::Status;
 use serde_json::Value;
 
@@ -61,11 +62,27 @@ impl Patch {
         let mut object = live.clone();
         match self {
             Self::Merge(patch) => merge(&mut object, patch),
-            Self::Json(patch) => json_patch::patch(&mut object, patch).map_err(|_| errors::rejected())?,
+            Self::Json(patch) => {
+                for operation in &patch.0 {
+                    let operation = [lenient(&object, operation)];
+                    json_patch::patch(&mut object, &operation).map_err(|_| errors::rejected())?;
+                }
+            }
             Self::Apply { .. } => {}
         }
         Ok(object)
     }
+}
+
+/// The library that Kubernetes uses replaces a field that is not there, where RFC 6902 wants an error.
+fn lenient(object: &Value, operation: &PatchOperation) -> PatchOperation {
+    if let PatchOperation::Replace(replace) = operation {
+        let parent = replace.path.parent().and_then(|parent| object.pointer(parent.as_str()));
+        if parent.is_some_and(Value::is_object) {
+            return PatchOperation::Add(AddOperation { path: replace.path.clone(), value: replace.value.clone() });
+        }
+    }
+    operation.clone()
 }
 
 fn merge(target: &mut Value, patch: &Value) {

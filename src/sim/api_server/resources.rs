@@ -39,6 +39,8 @@ pub struct Resource {
     pub is_namespaced: bool,
     pub has_status: bool,
     pub schema: Arc<Schema>,
+    /// Whether its schema has rules in CEL.
+    pub has_rules: bool,
     /// What an object of this kind is before anybody says anything.
     pub empty: Value,
     /// The fields that writes of the object itself leave alone.
@@ -143,7 +145,7 @@ fn load() -> Vec<Resource> {
         let (_, group, version, kind, ..) = definition;
         let key = if group.is_empty() { format!("{version}/{kind}") } else { format!("{group}/{version}/{kind}") };
         let schema = reader.definition(schemas["kinds"][key].as_str().unwrap_or_default());
-        resources.push(resource(definition, schema));
+        resources.push(resource(definition, schema, false));
     }
     for definition in CUSTOM {
         let (_, _, _, kind, ..) = definition;
@@ -151,7 +153,8 @@ fn load() -> Vec<Resource> {
         let schema = reader.schema(source).with_field("metadata", metadata.clone());
         let text = || Arc::new(Schema { type_name: "string".to_owned(), ..scalar() });
         let schema = schema.with_field("apiVersion", text()).with_field("kind", text());
-        resources.push(resource(definition, Arc::new(schema)));
+        let has_rules = source.to_string().contains("\"x-kubernetes-validations\"");
+        resources.push(resource(definition, Arc::new(schema), has_rules));
     }
     resources
 }
@@ -160,7 +163,7 @@ fn scalar() -> Schema {
     Schema { shape: super::schema::Shape::Scalar, ..Schema::default() }
 }
 
-fn resource(definition: Definition, schema: Arc<Schema>) -> Resource {
+fn resource(definition: Definition, schema: Arc<Schema>, has_rules: bool) -> Resource {
     let (family, group, version, kind, plural, short_names) = definition;
     let has_status = schema.has_field("status");
     let mut empty = json!({});
@@ -186,6 +189,7 @@ fn resource(definition: Definition, schema: Arc<Schema>) -> Resource {
         is_namespaced: family != Family::Namespace,
         has_status,
         schema,
+        has_rules,
         empty,
         reset: if has_status { FieldSet::of(&[&["status"]]) } else { FieldSet::default() },
         status_reset: FieldSet::of(status_reset),

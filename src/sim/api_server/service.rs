@@ -255,11 +255,13 @@ fn list_body<'a>(
     let resource = &resources::all()[resource];
     let (kind, api_version) = representation.list_type(resource);
     let items: Vec<Value> = objects.map(|object| representation.of_item(resource, object)).collect();
+    // A list of metadata without entries is null in the real server.
+    let is_null = items.is_empty() && representation == Representation::Metadata;
     json!({
         "kind": kind,
         "apiVersion": api_version,
         "metadata": {"resourceVersion": version.to_string()},
-        "items": items,
+        "items": if is_null { Value::Null } else { Value::Array(items) },
     })
 }
 

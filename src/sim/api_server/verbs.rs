@@ -83,12 +83,12 @@ impl State {
         let mut object = checked_body(kind, body)?;
         admit(kind, &mut object)?;
         check_namespace(&mut object, kind, namespace)?;
+        let has_version = object["metadata"].get("resourceVersion").is_some();
         let managers = requested_managers(&object, &Managers::default());
         remove_managers(&mut object);
-        let api_version = kind.api_version();
-        let managers =
-            managers.after_update(&kind.schema, &kind.empty, &object, &context.writer(&api_version), &kind.reset);
-        self.insert(context, key, object, managers)
+        let (api_version, reset) = (kind.api_version(), self.reset_of(kind, context.part));
+        let managers = managers.after_update(&kind.schema, &kind.empty, &object, &context.writer(&api_version), reset);
+        self.insert(context, key, object, managers, has_version)
     }
 
     fn insert(
@@ -97,6 +97,7 @@ impl State {
         mut key: Key,
         mut object: Value,
         managers: Managers,
+        names_version: bool,
     ) -> Result<Written, Status> {
         let kind = key.resource();
         let metadata = &mut object["metadata"];
@@ -111,13 +112,12 @@ impl State {
             metadata["name"] = json!(name);
         }
         key.name = metadata["name"].as_str().unwrap_or_default().to_owned();
-        let has_version = metadata.get("resourceVersion").is_some();
         strategy::prepare_create(kind, &mut object);
         let problems = strategy::validate(kind, None, &object);
         if !problems.is_empty() {
             return Err(errors::invalid(kind.group, kind.kind, &key.name, &problems));
         }
-        if has_version {
+        if names_version {
             let message = "resourceVersion should not be set on objects to be created";
             return Err(errors::failure(500, "", message));
         }
@@ -152,7 +152,8 @@ impl State {
         check_namespace(&mut object, kind, &key.namespace)?;
         check_name(&object, &key.name)?;
         let Some(live) = self.get(key).cloned() else {
-            if kind.is_created_by_update() && context.part == Part::Object {
+            if kind.is_created_by_update() {
+                set_or_remove(&mut object["metadata"], "resourceVersion", None);
                 return self.create(context, key.resource, &key.namespace, object);
             }
             return Err(errors::not_found(kind, &key.name));
@@ -198,7 +199,7 @@ impl State {
         force: bool,
     ) -> Result<Written, Status> {
         let kind = key.resource();
-        if live.is_none() && context.part == Part::Status {
+        if live.is_none() && context.part == Part::Status && !kind.is_created_by_update() {
             return Err(errors::not_found(kind, &key.name));
         }
         check_configuration(kind, key, configuration)?;
@@ -223,7 +224,7 @@ impl State {
         check_name(&object, &key.name)?;
         remove_managers(&mut object);
         match live {
-            None => self.insert(context, key.clone(), object, managers),
+            None => self.insert(context, key.clone(), object, managers, false),
             Some(live) => self.replace(context, key, live, object, managers),
         }
     }
@@ -513,7 +514,7 @@ fn check_preconditions(kind: &Resource, key: &Key, live: &Value, options: &Delet
             let detail = format!(
                 "the {name} in the precondition ({wanted}) does not match the {name} in record ({found}). {meaning}"
             );
-            return Err(errors::conflict(kind, &key.name, &detail));
+            return Err(errors::unmet_precondition(kind, &key.name, &detail));
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ mod validation;
 use serde_json::{Map, Value, json};
 
 pub use self::defaults::apply as apply_defaults;
+use super::decode;
 use super::errors::FieldError;
 use super::resources::{Family, Resource};
 
@@ -32,8 +33,11 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         }
     }
     match resource.family {
-        Family::Custom | Family::Deployment | Family::ReplicaSet | Family::Pod => {
+        Family::Deployment | Family::ReplicaSet | Family::Pod => object["metadata"]["generation"] = json!(1),
+        Family::Custom => {
             object["metadata"]["generation"] = json!(1);
+            // The status may have a default.
+            decode::custom(&resource.schema, object);
         }
         Family::DaemonSet => {
             object["metadata"]["generation"] = json!(1);
@@ -114,7 +118,7 @@ pub fn set_or_remove(object: &mut Value, field: &str, value: Option<Value>) {
 pub fn validate(resource: &Resource, live: Option<&Value>, object: &Value) -> Vec<FieldError> {
     let mut errors = metadata::validate(resource, live, object);
     if resource.is_custom() {
-        structural::validate(&resource.schema, object, &mut errors);
+        structural::validate(resource, object, &mut errors);
     } else {
         validation::validate(resource.family, live, object, &mut errors);
     }

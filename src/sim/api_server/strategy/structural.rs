@@ -3,10 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::sim::api_server::errors::FieldError;
+use crate::sim::api_server::resources::Resource;
 use crate::sim::api_server::schema::{Relation, Rules, Schema, Shape};
 
+const RULES_NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the \
+                                 existing errors to complete validation";
+
 /// Adds everything that is wrong with an object to `errors`.
-pub fn validate(schema: &Schema, object: &Value, errors: &mut Vec<FieldError>) {
+pub fn validate(resource: &Resource, object: &Value, errors: &mut Vec<FieldError>) {
+    let schema = &resource.schema;
     let (mut structural, mut unique) = (Vec::new(), Vec::new());
     if let Shape::Object { fields, .. } = &schema.shape {
         required(&schema.rules, "", object, &mut structural);
@@ -18,6 +23,13 @@ pub fn validate(schema: &Schema, object: &Value, errors: &mut Vec<FieldError>) {
                 duplicates(&field.schema, name, value, &mut unique);
             }
         }
+    }
+    let keeps_rules_from_running = |error: &FieldError| {
+        let reasons = ["FieldValueRequired", "FieldValueTypeInvalid", "FieldValueTooLong", "FieldValueTooMany"];
+        reasons.contains(&error.reason)
+    };
+    if resource.has_rules && structural.iter().any(keeps_rules_from_running) {
+        structural.push(FieldError::invalid("<nil>", &Value::Null, RULES_NOT_CHECKED));
     }
     errors.append(&mut structural);
     errors.append(&mut unique);

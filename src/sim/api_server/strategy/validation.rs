@@ -43,22 +43,23 @@ fn workload(object: &Value, errors: &mut Vec<FieldError>) {
             let wanted = selector.get("matchLabels").and_then(Value::as_object);
             let matches = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
             if !wanted.into_iter().flatten().all(matches) {
-                let empty = Value::Object(Map::new());
-                let found = spec["template"]["metadata"].get("labels").unwrap_or(&empty);
+                let found = &spec["template"]["metadata"]["labels"];
                 let detail = "`selector` does not match template `labels`";
                 errors.push(FieldError::invalid("spec.template.metadata.labels", found, detail));
             }
         }
     }
-    containers(&spec["template"]["spec"]["containers"], errors);
+    containers(&spec["template"]["spec"], errors);
 }
 
 fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
-fn containers(containers: &Value, errors: &mut Vec<FieldError>) {
+fn containers(pod: &Value, errors: &mut Vec<FieldError>) {
     let path = "spec.template.spec.containers";
+    let containers = &pod["containers"];
+    let volumes: Vec<&Value> = pod["volumes"].as_array().into_iter().flatten().map(|volume| &volume["name"]).collect();
     if is_nothing(containers) {
         errors.push(FieldError::required(path, ""));
     }
@@ -73,6 +74,13 @@ fn containers(containers: &Value, errors: &mut Vec<FieldError>) {
         names.push(name);
         if container["image"].as_str().unwrap_or_default().is_empty() {
             errors.push(FieldError::required(format!("{path}[{index}].image"), ""));
+        }
+        for (mount, place) in container["volumeMounts"].as_array().into_iter().flatten().zip(0..) {
+            if !volumes.contains(&&mount["name"]) {
+                let field = format!("{path}[{index}].volumeMounts[{place}].name");
+                let message = format!("Not found: {}", mount["name"]);
+                errors.push(FieldError { field, reason: "FieldValueNotFound", message });
+            }
         }
     }
 }
