@@ -121,6 +121,11 @@ async fn one(testbed: &Testbed, seed: u64) -> (u64, Result<(usize, Option<String
         let request = http::Request::post("/api/v1/namespaces").body(body.to_string().into_bytes())?;
         testbed.client().request_text(request).await?;
         let real = Runner::new(testbed.client(), &namespace).run(&steps, &[]).await.context("the real server")?;
+        if number("SERIN_CONFORMANCE_SEED").is_some() {
+            for seen in compare::masked(&real) {
+                println!("{} {}\n   {}", seen.what, seen.outcome, seen.body);
+            }
+        }
         let server = ApiServer::new();
         let client = server.client(Caller { user: "admin".to_owned(), ..Caller::default() });
         let simulated = Runner::new(client, &namespace).run(&steps, &real).await.context("the in-memory server")?;

@@ -45,6 +45,9 @@ impl Key {
 pub struct Stored {
     pub value: Arc<Value>,
     pub managers: Managers,
+    /// Whether etcd would not have all of it: the default of a status is filled in whenever a new object is read, and
+    /// only the next write stores it, even one that changes nothing.
+    pub is_ahead_of_storage: bool,
 }
 
 /// Who writes, for the records.
@@ -219,7 +222,7 @@ impl State {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let value = Arc::new(object);
-        let stored = Stored { value: value.clone(), managers };
+        let stored = Stored { value: value.clone(), managers, is_ahead_of_storage: false };
         let previous = self.tables[key.resource].objects.insert((key.namespace.clone(), key.name.clone()), stored);
         let previous = previous.map(|stored| stored.value);
         if let Some(previous) = &previous {
@@ -230,6 +233,14 @@ impl State {
         self.announce(kind, key, &value, previous.clone());
         self.record(key, author, previous, Some(value.clone()));
         value
+    }
+
+    /// Notes that an object has a default that is not stored.
+    pub fn mark_ahead_of_storage(&mut self, key: &Key) {
+        let place = (key.namespace.clone(), key.name.clone());
+        if let Some(stored) = self.tables[key.resource].objects.get_mut(&place) {
+            stored.is_ahead_of_storage = true;
+        }
     }
 
     /// Commits that an object is gone. Returns it as it was, with the version of the deletion.

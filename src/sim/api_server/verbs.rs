@@ -126,7 +126,12 @@ impl State {
         }
         self.allocate(kind.family, &mut object);
         show_managers(&mut object, &managers);
-        Ok(Written { object: self.put(&key, object, managers, context.author()), is_new: true })
+        let has_default_status = kind.is_custom() && object.get("status").is_some();
+        let object = self.put(&key, object, managers, context.author());
+        if has_default_status {
+            self.mark_ahead_of_storage(&key);
+        }
+        Ok(Written { object, is_new: true })
     }
 
     /// What the real server hands out when an object is new.
@@ -284,7 +289,8 @@ impl State {
         if !problems.is_empty() {
             return Err(errors::invalid(kind.group, kind.kind, &key.name, &problems));
         }
-        if is_same(&live.value, &object) && live.managers.is_same_but_times(&managers) {
+        let is_same = is_same(&live.value, &object) && live.managers.is_same_but_times(&managers);
+        if is_same && !live.is_ahead_of_storage {
             return Ok(Written { object: live.value.clone(), is_new: false });
         }
         if object.pointer("/metadata/deletionTimestamp").is_some() && !has_finalizers(&object) {
@@ -462,6 +468,9 @@ fn check_configuration(kind: &Resource, key: &Key, configuration: &Value) -> Res
         return Err(errors::bad_request(format!(
             "Incorrect version specified in apply patch. Specified patch version: {found}, expected: {api_version}"
         )));
+    }
+    if configuration["kind"] != kind.kind {
+        return Err(errors::bad_request(format!("invalid object type: {found}, Kind={}", configuration["kind"])));
     }
     if configuration.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(errors::bad_request("metadata.managedFields must be nil"));

@@ -25,8 +25,14 @@ pub fn validate(resource: &Resource, object: &Value, errors: &mut Vec<FieldError
         }
     }
     let keeps_rules_from_running = |error: &FieldError| {
-        let reasons = ["FieldValueRequired", "FieldValueTypeInvalid", "FieldValueTooLong", "FieldValueTooMany"];
-        reasons.contains(&error.reason)
+        matches!(
+            error.reason,
+            "FieldValueNotSupported"
+                | "FieldValueRequired"
+                | "FieldValueTooLong"
+                | "FieldValueTooMany"
+                | "FieldValueTypeInvalid"
+        )
     };
     if resource.has_rules && structural.iter().any(keeps_rules_from_running) {
         structural.push(FieldError::invalid("<nil>", &Value::Null, RULES_NOT_CHECKED));

@@ -33,8 +33,13 @@ fn workload(object: &Value, errors: &mut Vec<FieldError>) {
     let spec = &object["spec"];
     non_negative(&spec["replicas"], "spec.replicas", errors);
     let labels = spec["template"]["metadata"]["labels"].as_object();
+    let mismatch = || {
+        let found = &spec["template"]["metadata"]["labels"];
+        let detail = "`selector` does not match template `labels`";
+        FieldError::invalid("spec.template.metadata.labels", found, detail)
+    };
     match spec["selector"].as_object() {
-        None => errors.push(FieldError::required("spec.selector", "")),
+        None => errors.extend([FieldError::required("spec.selector", ""), mismatch()]),
         Some(selector) if selector.values().all(is_nothing) => {
             let detail = "empty selector is invalid for deployment";
             errors.push(FieldError::invalid("spec.selector", &spec["selector"], detail));
@@ -43,13 +48,37 @@ fn workload(object: &Value, errors: &mut Vec<FieldError>) {
             let wanted = selector.get("matchLabels").and_then(Value::as_object);
             let matches = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
             if !wanted.into_iter().flatten().all(matches) {
-                let found = &spec["template"]["metadata"]["labels"];
-                let detail = "`selector` does not match template `labels`";
-                errors.push(FieldError::invalid("spec.template.metadata.labels", found, detail));
+                errors.push(mismatch());
             }
         }
     }
     containers(&spec["template"]["spec"], errors);
+    let strategy = &spec["strategy"];
+    if strategy["type"] == "Recreate" && !strategy["rollingUpdate"].is_null() {
+        let message = "Forbidden: may not be specified when strategy `type` is 'Recreate'".to_owned();
+        let field = "spec.strategy.rollingUpdate".to_owned();
+        errors.push(FieldError { field, reason: "FieldValueForbidden", message });
+    }
+    let deadline = spec["progressDeadlineSeconds"].as_i64();
+    if deadline.is_some_and(|deadline| deadline <= spec["minReadySeconds"].as_i64().unwrap_or_default()) {
+        let field = "spec.progressDeadlineSeconds";
+        errors.push(FieldError::invalid(field, &json!(deadline), "must be greater than minReadySeconds"));
+    }
+    counts(&object["status"], errors);
+}
+
+fn counts(status: &Value, errors: &mut Vec<FieldError>) {
+    let count = |field: &str| status[field].as_i64().unwrap_or_default();
+    for field in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
+        if count(field) > count("replicas") {
+            let detail = "cannot be greater than status.replicas";
+            errors.push(FieldError::invalid(format!("status.{field}"), &json!(count(field)), detail));
+        }
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        let (value, detail) = (json!(count("availableReplicas")), "cannot be greater than readyReplicas");
+        errors.push(FieldError::invalid("status.availableReplicas", &value, detail));
+    }
 }
 
 fn is_nothing(value: &Value) -> bool {
@@ -75,12 +104,57 @@ fn containers(pod: &Value, errors: &mut Vec<FieldError>) {
         if container["image"].as_str().unwrap_or_default().is_empty() {
             errors.push(FieldError::required(format!("{path}[{index}].image"), ""));
         }
-        for (mount, place) in container["volumeMounts"].as_array().into_iter().flatten().zip(0..) {
-            if !volumes.contains(&&mount["name"]) {
-                let field = format!("{path}[{index}].volumeMounts[{place}].name");
-                let message = format!("Not found: {}", mount["name"]);
-                errors.push(FieldError { field, reason: "FieldValueNotFound", message });
+        let path = format!("{path}[{index}]");
+        mounts(container, &path, &volumes, errors);
+        variables(container, &path, errors);
+        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+            let handlers = ["exec", "grpc", "httpGet", "tcpSocket"];
+            let probe_value = &container[probe];
+            if probe_value.is_object() && handlers.iter().all(|handler| probe_value.get(handler).is_none()) {
+                errors.push(FieldError::required(format!("{path}.{probe}"), "must specify a handler type"));
             }
+        }
+    }
+    for (index, volume) in pod["volumes"].as_array().into_iter().flatten().enumerate() {
+        let path = format!("spec.template.spec.volumes[{index}]");
+        required(volume, &["name"], &path, errors);
+        if let Some(source) = volume.get("configMap") {
+            required(source, &["name"], &format!("{path}.configMap"), errors);
+        }
+    }
+}
+
+/// Adds that some of these texts are missing.
+fn required(object: &Value, fields: &[&str], path: &str, errors: &mut Vec<FieldError>) {
+    let missing = fields.iter().filter(|field| object[**field].as_str().unwrap_or_default().is_empty());
+    errors.extend(missing.map(|field| FieldError::required(format!("{path}.{field}"), "")));
+}
+
+fn mounts(container: &Value, path: &str, volumes: &[&Value], errors: &mut Vec<FieldError>) {
+    for (index, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
+        let path = format!("{path}.volumeMounts[{index}]");
+        required(mount, &["mountPath", "name"], &path, errors);
+        if !volumes.contains(&&mount["name"]) {
+            let message = format!("Not found: {}", mount["name"]);
+            errors.push(FieldError { field: format!("{path}.name"), reason: "FieldValueNotFound", message });
+        }
+    }
+}
+
+fn variables(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
+        let path = format!("{path}.env[{index}]");
+        required(variable, &["name"], &path, errors);
+        let Some(source) = variable.get("valueFrom") else { continue };
+        for reference in ["configMapKeyRef", "secretKeyRef"] {
+            if let Some(reference_value) = source.get(reference) {
+                let path = format!("{path}.valueFrom.{reference}");
+                required(reference_value, &["key", "name"], &path, errors);
+            }
+        }
+        if source.as_object().is_some_and(Map::is_empty) {
+            let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
+            errors.push(FieldError::invalid(format!("{path}.valueFrom"), &json!(""), detail));
         }
     }
 }
