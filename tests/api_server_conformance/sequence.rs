@@ -117,7 +117,7 @@ fn step(random: &mut Random, kind: Kind, is_first: bool) -> Step {
                 thinned(random, &body, 10)
             } else {
                 let object = named(random, kind, name);
-                thinned(random, &object, 12)
+                without_empty_metadata(thinned(random, &object, 12))
             };
             Operation::Apply { status, version, force: random.percent(45), body, manager }
         }
@@ -170,6 +170,14 @@ fn named(random: &mut Random, kind: Kind, name: &str) -> Value {
         {
             *place = random.pick(&[json!(7), json!("seven"), json!(true), json!([1]), json!({"seven": 7})]);
         }
+    }
+    object
+}
+
+/// See the wanted differences.
+fn without_empty_metadata(mut object: Value) -> Value {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.retain(|_, value| !value.as_object().is_some_and(serde_json::Map::is_empty));
     }
     object
 }

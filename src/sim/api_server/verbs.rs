@@ -144,8 +144,12 @@ impl State {
                     json!(format!("10.{}.{}.{}", 96 + number / 65536 % 16, number / 256 % 256, number % 256));
             }
             spec["clusterIPs"] = json!([spec["clusterIP"]]);
-            spec["ipFamilies"] = json!(["IPv4"]);
-            spec["ipFamilyPolicy"] = json!("SingleStack");
+            // Without pods of its own, a headless Service may have addresses of any family.
+            let is_free = spec["clusterIP"] == "None" && spec.get("selector").is_none();
+            let (families, policy) =
+                if is_free { (json!(["IPv4", "IPv6"]), "RequireDualStack") } else { (json!(["IPv4"]), "SingleStack") };
+            spec["ipFamilies"] = families;
+            spec["ipFamilyPolicy"] = json!(policy);
         }
     }
 
@@ -156,23 +160,16 @@ impl State {
         admit(kind, &mut object)?;
         check_namespace(&mut object, kind, &key.namespace)?;
         check_name(&object, &key.name)?;
-        let Some(live) = self.get(key).cloned() else {
-            if kind.is_created_by_update() {
-                set_or_remove(&mut object["metadata"], "resourceVersion", None);
-                return self.create(context, key.resource, &key.namespace, object);
-            }
+        let live = self.get(key).cloned();
+        if live.is_none() && !kind.is_created_by_update() {
             return Err(errors::not_found(kind, &key.name));
-        };
-        let uid = &object["metadata"]["uid"];
-        if !uid.is_null() && *uid != live.value["metadata"]["uid"] {
-            let detail = format!(
-                "StorageError: invalid object, Code: 4, Key: /registry, ResourceVersion: 0, AdditionalErrorMsg: \
-                 Precondition failed: UID in precondition: {}, UID in object meta: {}",
-                uid.as_str().unwrap_or_default(),
-                live.value["metadata"]["uid"].as_str().unwrap_or_default()
-            );
-            return Err(errors::conflict(kind, &key.name, &detail));
         }
+        let found = live.as_ref().and_then(|live| live.value["metadata"]["uid"].as_str()).unwrap_or_default();
+        check_uid(kind, key, object["metadata"]["uid"].as_str(), found)?;
+        let Some(live) = live else {
+            set_or_remove(&mut object["metadata"], "resourceVersion", None);
+            return self.create(context, key.resource, &key.namespace, object);
+        };
         self.track_and_replace(context, key, &live, object)
     }
 
@@ -508,6 +505,15 @@ fn check_version(kind: &Resource, key: &Key, live: &Value, object: &mut Value) -
         found if found == version => Ok(()),
         _ => Err(errors::modified(kind, &key.name)),
     }
+}
+
+fn check_uid(kind: &Resource, key: &Key, wanted: Option<&str>, found: &str) -> Result<(), Status> {
+    let Some(wanted) = wanted.filter(|wanted| *wanted != found) else { return Ok(()) };
+    let detail = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+         failed: UID in precondition: {wanted}, UID in object meta: {found}"
+    );
+    Err(errors::conflict(kind, &key.name, &detail))
 }
 
 fn check_preconditions(kind: &Resource, key: &Key, live: &Value, options: &DeleteOptions) -> Result<(), Status> {

@@ -68,8 +68,7 @@ pub fn is_label_value(value: &str) -> bool {
 
 fn owner_references(references: &Value, errors: &mut Vec<FieldError>) {
     let mut controllers = 0;
-    for (index, reference) in references.as_array().into_iter().flatten().enumerate() {
-        let path = format!("metadata.ownerReferences[{index}]");
+    for reference in references.as_array().into_iter().flatten() {
         for (field, problem) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -77,7 +76,7 @@ fn owner_references(references: &Value, errors: &mut Vec<FieldError>) {
             ("uid", "must not be empty"),
         ] {
             if reference[field].as_str().unwrap_or_default().is_empty() {
-                errors.push(FieldError::invalid(format!("{path}.{field}"), &json!(""), problem));
+                errors.push(FieldError::invalid(format!("metadata.ownerReferences.{field}"), &json!(""), problem));
             }
         }
         controllers += usize::from(reference["controller"] == true);

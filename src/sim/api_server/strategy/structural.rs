@@ -55,6 +55,7 @@ fn check(schema: &Schema, path: &str, value: &Value, errors: &mut Vec<FieldError
     if value.is_null() && schema.nullable {
         return;
     }
+    unsupported(&schema.rules, path, value, errors);
     if let Some(error) = wrong_type(schema, path, value) {
         errors.push(error);
         return;
@@ -132,6 +133,9 @@ fn check_value(rules: &Rules, path: &str, value: &Value, errors: &mut Vec<FieldE
         }
     }
     counts(rules, path, value, errors);
+}
+
+fn unsupported(rules: &Rules, path: &str, value: &Value, errors: &mut Vec<FieldError>) {
     if !rules.choices.is_empty() && !rules.choices.contains(value) {
         let choices: Vec<String> = rules.choices.iter().map(ToString::to_string).collect();
         let message = format!("Unsupported value: {value}: supported values: {}", choices.join(", "));
