@@ -1,6 +1,5 @@
 //! HTTP: a request in, an answer out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -220,8 +219,7 @@ impl Connection {
         let mut state = self.server.state();
         let mut list = if query.token.is_empty() {
             let found = state.table(resource).objects(namespace).map(|stored| stored.value.clone());
-            let rest: VecDeque<Arc<Value>> = found.filter(|object| selector.selects(object)).collect();
-            OpenList { version: state.version, rest }
+            OpenList { version: state.version, rest: found.collect() }
         } else {
             let token = query.token.parse().ok();
             token.and_then(|token| state.take_list(token)).ok_or_else(|| {
@@ -233,8 +231,16 @@ impl Connection {
         };
         // A list that may be as old as it likes comes from the cache of the real server, which has no parts.
         let limit = query.limit.filter(|limit| *limit > 0 && query.resource_version != "0");
-        let count = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX).min(list.rest.len());
-        let part: Vec<Arc<Value>> = list.rest.drain(..count).collect();
+        let count = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        // There is more as long as there are objects, whether or not any of them is selected.
+        let mut part = Vec::new();
+        while part.len() < count
+            && let Some(object) = list.rest.pop_front()
+        {
+            if selector.selects(&object) {
+                part.push(object);
+            }
+        }
         let mut body = list_body(resource, representation, part.iter(), list.version);
         if !list.rest.is_empty() {
             if selector.is_empty() {

@@ -28,11 +28,10 @@ pub fn validate(resource: &Resource, live: Option<&Value>, object: &Value) -> Ve
     {
         errors.push(FieldError::invalid("metadata.name", &metadata["name"], problem));
     }
-    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
+    for value in metadata["labels"].as_object().into_iter().flat_map(|labels| labels.values()) {
         if !is_label_value(value.as_str().unwrap_or_default()) {
             errors.push(FieldError::invalid("metadata.labels", value, LABEL_VALUE));
         }
-        let _ = key;
     }
     owner_references(&metadata["ownerReferences"], &mut errors);
     if let Some(live) = live {

@@ -5,16 +5,16 @@ use serde_json::{Map, Value, json};
 use crate::sim::api_server::errors::FieldError;
 use crate::sim::api_server::resources::Family;
 
+const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
+
 /// Adds what is wrong with an object of this kind to `errors`; `live` is what it replaces.
 pub fn validate(family: Family, live: Option<&Value>, object: &Value, errors: &mut Vec<FieldError>) {
     match family {
         Family::Deployment | Family::ReplicaSet | Family::DaemonSet => {
             workload(object, errors);
-            if let Some(live) = live.filter(|live| live["spec"]["selector"] != object["spec"]["selector"]) {
-                let _ = live;
-                let selector = go_selector(&object["spec"]["selector"]);
-                let message = format!("Invalid value: {selector}: field is immutable");
-                errors.push(FieldError { field: "spec.selector".to_owned(), reason: "FieldValueInvalid", message });
+            let selector = &object["spec"]["selector"];
+            if live.is_some_and(|live| live["spec"]["selector"] != *selector) {
+                errors.push(FieldError::invalid("spec.selector", selector, "field is immutable"));
             }
         }
         Family::Service => service(live, object, errors),
@@ -22,11 +22,6 @@ pub fn validate(family: Family, live: Option<&Value>, object: &Value, errors: &m
         Family::ConfigMap | Family::Secret => immutable_data(live, object, errors),
         _ => {}
     }
-}
-
-/// The selector as JSON in the API server's order of fields.
-fn go_selector(selector: &Value) -> Value {
-    selector.clone()
 }
 
 fn workload(object: &Value, errors: &mut Vec<FieldError>) {
@@ -113,6 +108,22 @@ fn containers(pod: &Value, errors: &mut Vec<FieldError>) {
             if probe_value.is_object() && handlers.iter().all(|handler| probe_value.get(handler).is_none()) {
                 errors.push(FieldError::required(format!("{path}.{probe}"), "must specify a handler type"));
             }
+            if let Some(port) = probe_value.pointer("/httpGet/port").filter(|port| **port == 0) {
+                errors.push(FieldError::invalid(format!("{path}.{probe}.httpGet.port"), port, PORT_RANGE));
+            }
+        }
+        for (index, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+            match port["containerPort"].as_i64() {
+                Some(1..=65535) => {}
+                None | Some(0) => {
+                    errors.push(FieldError::required(format!("{path}.ports[{index}].containerPort"), ""));
+                }
+                Some(_) => errors.push(FieldError::invalid(
+                    format!("{path}.ports[{index}].containerPort"),
+                    &port["containerPort"],
+                    PORT_RANGE,
+                )),
+            }
         }
     }
     for (index, volume) in pod["volumes"].as_array().into_iter().flatten().enumerate() {
@@ -184,8 +195,7 @@ fn service(live: Option<&Value>, object: &Value, errors: &mut Vec<FieldError>) {
         names.push(name);
         for field in ["port", "targetPort"] {
             if port[field].as_i64().is_some_and(|number| !(1..=65535).contains(&number)) {
-                let detail = "must be between 1 and 65535, inclusive";
-                errors.push(FieldError::invalid(format!("{path}.{field}"), &port[field], detail));
+                errors.push(FieldError::invalid(format!("{path}.{field}"), &port[field], PORT_RANGE));
             }
         }
         let key = (&port["port"], &port["protocol"]);
@@ -195,8 +205,12 @@ fn service(live: Option<&Value>, object: &Value, errors: &mut Vec<FieldError>) {
         }
         numbers.push(key);
     }
-    if let Some(live) = live.filter(|live| live["spec"]["clusterIP"] != spec["clusterIP"]) {
-        let _ = live;
+    // Only a headless Service without a selector may have two families in a cluster that has one.
+    if spec["ipFamilyPolicy"] == "RequireDualStack" && !(is_headless && spec.get("selector").is_none()) {
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.push(FieldError::invalid("spec.ipFamilyPolicy", &spec["ipFamilyPolicy"], detail));
+    }
+    if live.is_some_and(|live| live["spec"]["clusterIP"] != spec["clusterIP"]) {
         let value = if spec["clusterIP"].is_null() { json!("") } else { spec["clusterIP"].clone() };
         errors.push(FieldError::invalid("spec.clusterIPs[0]", &json!([value]), "may not change once set"));
     }
