@@ -8,8 +8,10 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod compare;
+mod garbage;
 mod objects;
 mod random;
+mod roles;
 mod run;
 mod sequence;
 
@@ -60,7 +62,9 @@ fn prepare() -> Result<Shared> {
         let testbed = Testbed::start(Options::default()).await?;
         let root = env!("CARGO_MANIFEST_DIR");
         testbed.kubectl(&["create", "--filename", &format!("{root}/crds/canaries.yaml")]).await?;
+        roles::install(&testbed).await?;
         testbed.kubectl(&["wait", "--for=condition=Established", "customresourcedefinitions", "--all"]).await?;
+        garbage::prepare(&testbed).await?;
         // Nobody else writes to what the sequences are about.
         for name in ["kube-controller-manager", "contour"] {
             testbed.with_component(name, |process| process.pause())??;
@@ -71,11 +75,23 @@ fn prepare() -> Result<Shared> {
 }
 
 fn trials(shared: Option<&Shared>) -> Vec<Trial> {
-    let shared = shared.cloned();
-    vec![Trial::test("generated_sequences_have_the_same_answers", move || {
-        let Some(shared) = shared else { return Err(Failed::from("there is no testbed")) };
-        shared.runtime.block_on(sequences(&shared.testbed)).map_err(|error| Failed::from(format!("{error:#}")))
-    })]
+    fn trial<Run, Running>(shared: Option<&Shared>, name: &str, run: Run) -> Trial
+    where
+        Run: FnOnce(Arc<Testbed>) -> Running + Send + 'static,
+        Running: Future<Output = Result<()>>,
+    {
+        let shared = shared.cloned();
+        Trial::test(name, move || {
+            let Some(shared) = shared else { return Err(Failed::from("there is no testbed")) };
+            let run = run(shared.testbed.clone());
+            shared.runtime.block_on(run).map_err(|error| Failed::from(format!("{error:#}")))
+        })
+    }
+    vec![
+        trial(shared, "generated_sequences_have_the_same_answers", async |testbed| sequences(&testbed).await),
+        trial(shared, "refusals_of_the_shipped_role_are_the_same", async |testbed| roles::refusals(&testbed).await),
+        trial(shared, "garbage_is_collected_the_same", async |testbed| garbage::collection(&testbed).await),
+    ]
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -68,6 +68,14 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// The name that a selected object has to have: the real server does not look at others then.
+    pub fn only_name(&self) -> Option<&str> {
+        self.fields.iter().find_map(|requirement| match &requirement.relation {
+            Relation::In(names) if requirement.key == "metadata.name" => names.first().map(String::as_str),
+            _ => None,
+        })
+    }
+
     /// Whether it selects an object.
     pub fn selects(&self, object: &Value) -> bool {
         let label = |key: &str| object["metadata"]["labels"].get(key).and_then(Value::as_str);

@@ -219,7 +219,9 @@ impl Connection {
         let mut state = self.server.state();
         let mut list = if query.token.is_empty() {
             let found = state.table(resource).objects(namespace).map(|stored| stored.value.clone());
-            OpenList { version: state.version, rest: found.collect() }
+            let is_looked_at =
+                |object: &Arc<Value>| selector.only_name().is_none_or(|name| object["metadata"]["name"] == *name);
+            OpenList { version: state.version, rest: found.filter(is_looked_at).collect() }
         } else {
             let token = query.token.parse().ok();
             token.and_then(|token| state.take_list(token)).ok_or_else(|| {
