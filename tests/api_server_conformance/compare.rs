@@ -145,6 +145,16 @@ impl Mask {
 /// Lists of problems are in no order, and the wording of decoding errors is Go's.
 fn mask_status(status: &mut Value) {
     if let Some(causes) = status.pointer_mut("/details/causes").and_then(Value::as_array_mut) {
+        for cause in causes.iter_mut() {
+            let message = cause["message"].as_str().unwrap_or_default().to_owned();
+            if let Some((_, rest)) = message.split_once(" in body ") {
+                // The real server calls the same field by a shorter name when only the status is written.
+                cause["message"] = json!(rest);
+            } else if cause["field"] == "metadata.ownerReferences" {
+                // The order of fields in Go's structs.
+                cause["message"] = json!(message.rsplit(": ").next());
+            }
+        }
         causes.sort_by_key(ToString::to_string);
         // Custom resources' metadata is checked more than once.
         causes.dedup();

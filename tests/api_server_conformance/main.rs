@@ -1,7 +1,7 @@
 //! The in-memory API server against the real one: the same sequences of operations, the same answers.
 //!
 //! `cargo test --test conformance`; `SERIN_CONFORMANCE_SEED=7` runs one sequence, `SERIN_CONFORMANCE_SECONDS` says for
-//! how long sequences are run (default 60).
+//! how long sequences are run (default 90).
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test tells what it did")]
 #![allow(clippy::disallowed_methods, reason = "it runs against a real server in real time")]
@@ -100,7 +100,7 @@ fn number(variable: &str) -> Option<u64> {
 
 async fn sequences(testbed: &Testbed) -> Result<()> {
     let only = number("SERIN_CONFORMANCE_SEED");
-    let end = Instant::now() + Duration::from_secs(number("SERIN_CONFORMANCE_SECONDS").unwrap_or(60));
+    let end = Instant::now() + Duration::from_secs(number("SERIN_CONFORMANCE_SECONDS").unwrap_or(90));
     let next = AtomicU64::new(only.unwrap_or(1));
     let started = || next.load(Ordering::Relaxed) - only.unwrap_or(1);
     let mut running = FuturesUnordered::new();

@@ -57,7 +57,7 @@ pub async fn refusals(testbed: &Testbed) -> Result<()> {
             refused += 1;
         }
     }
-    ensure!(refused == 8, "{refused} requests were refused");
+    ensure!(refused == 9, "{refused} requests were refused");
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::schema::{Schema, Shape, Zero};
+use super::fields::first_duplicate;
+use super::schema::{Relation, Schema, Shape, Zero};
 
 /// A field of a built-in kind has a value of the wrong type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,26 +104,44 @@ fn go_name(value: &Value) -> &'static str {
     }
 }
 
-/// Drops what the schema of a custom resource does not know, and fills in its defaults.
+/// Drops what the schema of a custom resource does not know, and nulls that mean nothing, and fills in its defaults.
 pub fn custom(schema: &Schema, value: &mut Value) {
+    drop_unknown(schema, value);
+    fill_in(schema, value);
+}
+
+fn drop_unknown(schema: &Schema, value: &mut Value) {
     match (&schema.shape, value) {
         (Shape::Object { fields, values, .. }, Value::Object(map)) => {
             map.retain(|name, value| {
                 let known = schema.keeps_unknown || values.is_some() || fields.contains_key(name);
                 known && (!value.is_null() || is_null_kept(schema.child(name)))
             });
+            for (name, value) in map.iter_mut() {
+                drop_unknown(schema.child(name), value);
+            }
+        }
+        (Shape::List { items, .. }, Value::Array(list)) => list.iter_mut().for_each(|item| drop_unknown(items, item)),
+        _ => {}
+    }
+}
+
+/// Fills in the defaults of a custom resource.
+pub fn fill_in(schema: &Schema, value: &mut Value) {
+    match (&schema.shape, value) {
+        (Shape::Object { fields, .. }, Value::Object(map)) => {
             for (name, field) in fields {
                 if let Some(default) = &field.schema.default
-                    && !map.contains_key(name)
+                    && map.get(name).is_none_or(|value| value.is_null() && !field.schema.nullable)
                 {
                     map.insert(name.clone(), default.clone());
                 }
             }
             for (name, value) in map.iter_mut() {
-                custom(schema.child(name), value);
+                fill_in(schema.child(name), value);
             }
         }
-        (Shape::List { items, .. }, Value::Array(list)) => list.iter_mut().for_each(|item| custom(items, item)),
+        (Shape::List { items, .. }, Value::Array(list)) => list.iter_mut().for_each(|item| fill_in(items, item)),
         _ => {}
     }
 }
@@ -149,7 +168,24 @@ pub fn check_typed(schema: &Schema, value: &Value, path: &str) -> Result<(), Str
             }
             check_typed(schema.child(name), value, &path)
         }),
-        (Shape::List { items, .. }, Value::Array(list)) => {
+        (Shape::List { items, relation }, Value::Array(list)) => {
+            if let Relation::Keys(keys) = relation {
+                let is_named = |item: &Value, key: &String| {
+                    !item[key].is_null() || items.key_default(key).is_some() || !item.is_object()
+                };
+                let nameless = |(index, item): (usize, &Value)| {
+                    keys.iter().find(|key| !is_named(item, key)).map(|key| (index, key.clone()))
+                };
+                if let Some((index, key)) = list.iter().enumerate().find_map(nameless) {
+                    return Err(format!(
+                        "{path}: element {index}: associative list with keys has an element that omits key field \
+                         {key:?} (and doesn't have default value)"
+                    ));
+                }
+            }
+            if let Some(twice) = first_duplicate(items, relation, list) {
+                return Err(format!("{path}: duplicate entries for key {twice}"));
+            }
             list.iter().enumerate().try_for_each(|(index, item)| check_typed(items, item, &format!("{path}[{index}]")))
         }
         _ if fits(schema, value) => Ok(()),

@@ -133,6 +133,17 @@ impl Schema {
         }
     }
 
+    /// What the field of a list's entry is, for telling entries apart, if the entry does not say.
+    pub fn key_default(&self, name: &str) -> Option<&Value> {
+        let Shape::Object { fields, .. } = &self.shape else { return None };
+        let field = fields.get(name)?;
+        match (&field.schema.default, &field.zero) {
+            (Some(default), _) => Some(default),
+            (None, Zero::Write(zero)) => Some(zero),
+            _ => None,
+        }
+    }
+
     /// Whether it is the name of a field of a struct, rather than the key of a map.
     pub fn has_field(&self, name: &str) -> bool {
         matches!(&self.shape, Shape::Object { fields, .. } if fields.contains_key(name))

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::decode::{self, WrongType};
 use super::errors;
-use super::fields::{ApplyRefusal, Managers, Writer};
+use super::fields::{Managers, Writer};
 use super::patch::Patch;
 use super::resources::{Family, Resource};
 use super::store::{Author, Key, State, Stored, owners};
@@ -216,12 +216,12 @@ impl State {
             Some(live) => (&*live.value, live.managers.clone()),
         };
         let applied = managers.after_apply(&kind.schema, before, configuration, &writer, force, reset);
-        let (mut object, managers) = applied.map_err(|refusal| refused(&refusal, kind, key))?;
+        let (mut object, managers) = applied.map_err(|conflicts| errors::apply_conflict(&conflicts))?;
         if object["kind"].is_null() {
             object["kind"] = json!(kind.kind);
             object["apiVersion"] = json!(api_version);
         }
-        admit(kind, &mut object)?;
+        admit_merged(kind, &mut object)?;
         check_namespace(&mut object, kind, &key.namespace)?;
         check_name(&object, &key.name)?;
         remove_managers(&mut object);
@@ -417,13 +417,30 @@ fn admit(kind: &Resource, object: &mut Value) -> Result<(), Status> {
         errors::bad_request(message)
     };
     if kind.is_custom() {
-        let mut metadata = object.as_object_mut().and_then(|object| object.remove("metadata")).unwrap_or_default();
-        decode::built_in(kind.schema.child("metadata"), &mut metadata).map_err(refuse)?;
+        if let Some(metadata) = object.get_mut("metadata") {
+            decode::built_in(kind.schema.child("metadata"), metadata).map_err(refuse)?;
+        }
         decode::custom(&kind.schema, object);
-        object["metadata"] = metadata;
     } else {
         decode::built_in(&kind.schema, object).map_err(refuse)?;
         strategy::apply_defaults(kind.family, object);
+    }
+    Ok(())
+}
+
+/// The same for the result of an apply: a custom resource keeps the nulls that are left of what was pruned away.
+fn admit_merged(kind: &Resource, object: &mut Value) -> Result<(), Status> {
+    let nulls: Vec<String> = match object.as_object() {
+        Some(fields) if kind.is_custom() => {
+            fields.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name.clone()).collect()
+        }
+        _ => Vec::new(),
+    };
+    admit(kind, object)?;
+    for name in nulls {
+        if object.get(&name).is_none() {
+            object[name] = Value::Null;
+        }
     }
     Ok(())
 }
@@ -478,16 +495,6 @@ fn check_configuration(kind: &Resource, key: &Key, configuration: &Value) -> Res
 fn untyped(kind: &Resource, key: &Key, problem: &str) -> Status {
     let place = format!("{}/{}; {}, Kind={}", key.namespace, key.name, kind.api_version(), kind.kind);
     errors::failure(500, "", format!("failed to create typed patch object ({place}): {problem}"))
-}
-
-fn refused(refusal: &ApplyRefusal, kind: &Resource, key: &Key) -> Status {
-    match refusal {
-        ApplyRefusal::Conflicts(conflicts) => errors::apply_conflict(conflicts),
-        ApplyRefusal::Duplicate(duplicate) => {
-            let problem = format!("{}: duplicate entries for key {}", duplicate.path, duplicate.element);
-            untyped(kind, key, &problem)
-        }
-    }
 }
 
 fn check_version(kind: &Resource, key: &Key, live: &Value, object: &mut Value) -> Result<(), Status> {

@@ -6,4 +6,5 @@ mod ownership;
 mod structured;
 
 pub use field_set::FieldSet;
-pub use ownership::{ApplyRefusal, Conflict, Managers, Writer};
+pub use ownership::{Conflict, Managers, Writer};
+pub use structured::first_duplicate;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::field_set::FieldSet;
-use super::structured::{self, Comparison, DuplicateKey, compare};
+use super::structured::{self, Comparison, compare};
 use crate::sim::api_server::schema::Schema;
 
 /// How a manager came to own fields.
@@ -123,15 +123,6 @@ pub struct Conflict {
     pub path: String,
 }
 
-/// Why an apply is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApplyRefusal {
-    /// Others own some of the fields.
-    Conflicts(Vec<Conflict>),
-    /// A list names an entry twice.
-    Duplicate(DuplicateKey),
-}
-
 /// All entries of `metadata.managedFields` of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Managers {
@@ -192,7 +183,7 @@ impl Managers {
     /// The object after an apply, and who owns what then.
     ///
     /// # Errors
-    /// Others own fields that would change, and `force` is not given; or the configuration is ambiguous.
+    /// Others own fields that would change, and `force` is not given.
     pub fn after_apply(
         mut self,
         schema: &Schema,
@@ -201,8 +192,8 @@ impl Managers {
         writer: &Writer<'_>,
         force: bool,
         reset: &FieldSet,
-    ) -> Result<(Value, Self), ApplyRefusal> {
-        let merged = structured::merge(schema, live, configuration).map_err(ApplyRefusal::Duplicate)?;
+    ) -> Result<(Value, Self), Vec<Conflict>> {
+        let merged = structured::merge(schema, live, configuration);
         let applied = structured::fields(schema, configuration).recursive_difference(reset);
         let entry = self.entry(writer, Operation::Apply);
         let last = std::mem::replace(&mut entry.fields, applied);
@@ -218,7 +209,7 @@ impl Managers {
             })
             .collect();
         if !force && !conflicts.is_empty() {
-            return Err(ApplyRefusal::Conflicts(conflicts));
+            return Err(conflicts);
         }
         for entry in &mut self.entries {
             if entry.is_of(writer, Operation::Apply) {

@@ -25,15 +25,6 @@ struct Found {
     below: Comparison,
 }
 
-/// Two entries of a list have the same keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DuplicateKey {
-    /// Where the list is, such as `.spec.ports`.
-    pub path: String,
-    /// The element, as in a printed path.
-    pub element: String,
-}
-
 /// Which fields differ between two objects.
 pub fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
     if old == new {
@@ -147,12 +138,21 @@ fn element(items: &Schema, relation: &Relation, item: &Value) -> String {
     let Relation::Keys(names) = relation else { return format!("v:{item}") };
     let mut keys = Map::new();
     for name in names {
-        let default = || items.child(name).default.clone();
+        let default = || items.key_default(name).cloned();
         if let Some(value) = item.get(name).filter(|value| !value.is_null()).cloned().or_else(default) {
             keys.insert(name.clone(), value);
         }
     }
     format!("k:{}", Value::Object(keys))
+}
+
+/// The first entry that a list names twice, where its entries are told apart.
+pub fn first_duplicate(items: &Schema, relation: &Relation, list: &[Value]) -> Option<String> {
+    if *relation == Relation::Atomic {
+        return None;
+    }
+    let mut seen = HashSet::new();
+    list.iter().map(|item| element(items, relation, item)).find(|name| !seen.insert(name.clone()))
 }
 
 /// All fields that an object has.
@@ -192,51 +192,42 @@ fn is_leaf(schema: &Schema, value: &Value) -> bool {
     }
 }
 
-/// The object with the configuration merged in: what it names is as it says, the rest as it was.
-///
-/// # Errors
-/// A list of the configuration has the same entry twice.
-pub fn merge(schema: &Schema, live: &Value, configuration: &Value) -> Result<Value, DuplicateKey> {
-    Ok(merge_values(schema, Some(live), Some(configuration))?.unwrap_or_default())
+/// The object with the configuration merged in: what it names is as it says, the rest as it was. The configuration
+/// names no entry of a list twice.
+pub fn merge(schema: &Schema, live: &Value, configuration: &Value) -> Value {
+    merge_values(schema, Some(live), Some(configuration)).unwrap_or_default()
 }
 
-fn merge_values(schema: &Schema, live: Option<&Value>, wanted: Option<&Value>) -> Result<Option<Value>, DuplicateKey> {
-    let Some(wanted) = wanted else { return Ok(live.cloned()) };
+fn merge_values(schema: &Schema, live: Option<&Value>, wanted: Option<&Value>) -> Option<Value> {
+    let Some(wanted) = wanted else { return live.cloned() };
     if is_empty(live) && is_empty(Some(wanted)) {
-        return Ok(Some(wanted.clone()));
+        return Some(wanted.clone());
     }
     match (&schema.shape, wanted) {
         (Shape::Object { atomic: false, .. } | Shape::Any, Value::Object(wanted)) => {
             let mut merged = live.and_then(Value::as_object).cloned().unwrap_or_default();
             for (name, value) in wanted {
-                let inner = merge_values(schema.child(name), merged.get(name), Some(value));
-                let inner = inner.map_err(|error| DuplicateKey { path: format!(".{name}{}", error.path), ..error })?;
-                match inner {
+                match merge_values(schema.child(name), merged.get(name), Some(value)) {
                     Some(value) => merged.insert(name.clone(), value),
                     None => merged.remove(name),
                 };
             }
-            Ok((!merged.is_empty()).then_some(Value::Object(merged)))
+            (!merged.is_empty()).then_some(Value::Object(merged))
         }
-        (Shape::Object { atomic: false, .. }, Value::Null) => Ok(live.cloned()),
-        (Shape::List { relation, .. }, Value::Null) if *relation != Relation::Atomic => Ok(live.cloned()),
+        (Shape::Object { atomic: false, .. }, Value::Null) => live.cloned(),
+        (Shape::List { relation, .. }, Value::Null) if *relation != Relation::Atomic => live.cloned(),
         (Shape::List { items, relation }, Value::Array(wanted)) if *relation != Relation::Atomic => {
             let empty = Vec::new();
             let live = live.and_then(Value::as_array).unwrap_or(&empty);
-            let merged = merge_lists(items, relation, live, wanted)?;
-            Ok((!merged.is_empty()).then_some(Value::Array(merged)))
+            let merged = merge_lists(items, relation, live, wanted);
+            (!merged.is_empty()).then_some(Value::Array(merged))
         }
-        _ => Ok(Some(wanted.clone())),
+        _ => Some(wanted.clone()),
     }
 }
 
 /// The entries of both lists. Those that both have stand in the order of the configuration, the others where they did.
-fn merge_lists(
-    items: &Schema,
-    relation: &Relation,
-    live: &[Value],
-    wanted: &[Value],
-) -> Result<Vec<Value>, DuplicateKey> {
+fn merge_lists(items: &Schema, relation: &Relation, live: &[Value], wanted: &[Value]) -> Vec<Value> {
     let live: Vec<(String, &Value)> = live.iter().map(|item| (element(items, relation, item), item)).collect();
     let wanted: Vec<(String, &Value)> = wanted.iter().map(|item| (element(items, relation, item), item)).collect();
     let mut live_at: HashMap<&str, Option<&Value>> = HashMap::new();
@@ -244,10 +235,7 @@ fn merge_lists(
         // An entry that is there twice is replaced, not merged.
         live_at.entry(name).and_modify(|known| *known = None).or_insert(Some(item));
     }
-    let mut wanted_names = HashSet::new();
-    if let Some((twice, _)) = wanted.iter().find(|(name, _)| !wanted_names.insert(name.as_str())) {
-        return Err(DuplicateKey { path: String::new(), element: twice.clone() });
-    }
+    let wanted_names: HashSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     let mut shared = wanted.iter().map(|(name, _)| name).filter(|name| live_at.contains_key(name.as_str()));
     let mut next_shared = shared.next();
     let mut placed: HashSet<&str> = HashSet::new();
@@ -274,13 +262,13 @@ fn merge_lists(
         }
         let Some((name, item)) = right.next() else {
             if left.peek().is_none() {
-                return Ok(merged);
+                return merged;
             }
             continue;
         };
         placed.insert(name);
         let before = live_at.get(name.as_str()).copied().flatten();
-        merged.extend(merge_values(items, before, Some(item))?);
+        merged.extend(merge_values(items, before, Some(item)));
         if next_shared == Some(name) {
             next_shared = shared.next();
         }

@@ -112,7 +112,12 @@ fn containers(pod: &Value, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(format!("{path}.{probe}.httpGet.port"), port, PORT_RANGE));
             }
         }
+        let mut port_names = Vec::new();
         for (index, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+            if !port["name"].is_null() && port_names.contains(&&port["name"]) {
+                errors.push(FieldError::duplicate(format!("{path}.ports[{index}].name"), &port["name"]));
+            }
+            port_names.push(&port["name"]);
             match port["containerPort"].as_i64() {
                 Some(1..=65535) => {}
                 None | Some(0) => {
