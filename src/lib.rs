@@ -14,6 +14,7 @@
 //! | [`cluster`] | every Kubernetes call there is | yes |
 //! | [`controller`] | the loop: triggers, one pass, retries, shutdown | yes |
 //! | [`server`] | HTTP: metrics and health | yes |
+//! | [`sim`] | the simulation: the controller on an API server in memory | yes |
 //! | [`cli`] | one file per subcommand | yes |
 //! | [`clock`] | the only place that reads the time | yes |
 
@@ -28,4 +29,5 @@ pub mod metrics;
 pub mod rollout;
 pub mod routing;
 pub mod server;
+pub mod sim;
 pub mod workload;

@@ -1,0 +1,295 @@
+//! The entries of `metadata.managedFields`, and how writes change them.
+
+use serde_json::{Value, json};
+
+use super::field_set::FieldSet;
+use super::structured::{self, Comparison, compare};
+use crate::sim::api_server::schema::Schema;
+
+/// How a manager came to own fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// By applying them.
+    Apply,
+    /// By any other write.
+    Update,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
+/// Who writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a> {
+    /// The name of the field manager.
+    pub manager: &'a str,
+    /// The version in which it writes.
+    pub api_version: &'a str,
+    /// The subresource that it writes; empty for the object itself.
+    pub subresource: &'a str,
+    /// When, in RFC 3339.
+    pub time: &'a str,
+}
+
+/// An entry of `metadata.managedFields`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    manager: String,
+    operation: Operation,
+    api_version: String,
+    subresource: String,
+    time: Option<String>,
+    fields: FieldSet,
+}
+
+impl Ownership {
+    fn new(writer: &Writer<'_>, operation: Operation, fields: FieldSet) -> Self {
+        Self {
+            manager: writer.manager.to_owned(),
+            operation,
+            api_version: writer.api_version.to_owned(),
+            subresource: writer.subresource.to_owned(),
+            time: None,
+            fields,
+        }
+    }
+
+    fn from_json(entry: &Value) -> Option<Self> {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let operation = match entry["operation"].as_str()? {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return None,
+        };
+        Some(Self {
+            manager: text("manager"),
+            operation,
+            api_version: text("apiVersion"),
+            subresource: text("subresource"),
+            time: entry["time"].as_str().map(ToOwned::to_owned),
+            fields: FieldSet::from_json(&entry["fieldsV1"]),
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let mut entry = json!({
+            "manager": self.manager,
+            "operation": self.operation.name(),
+            "apiVersion": self.api_version,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": self.fields.to_json(),
+        });
+        if let Some(time) = &self.time {
+            entry["time"] = json!(time);
+        }
+        if !self.subresource.is_empty() {
+            entry["subresource"] = json!(self.subresource);
+        }
+        entry
+    }
+
+    fn is_of(&self, writer: &Writer<'_>, operation: Operation) -> bool {
+        self.manager == writer.manager
+            && self.operation == operation
+            && self.subresource == writer.subresource
+            && (operation == Operation::Apply || self.api_version == writer.api_version)
+    }
+
+    /// As conflicts name it.
+    fn printed(&self) -> String {
+        let mut text = format!("{:?}", self.manager);
+        if !self.subresource.is_empty() {
+            text += &format!(" with subresource {:?}", self.subresource);
+        }
+        if self.operation == Operation::Update {
+            text += &format!(" using {}", self.api_version);
+        }
+        text
+    }
+}
+
+/// Somebody else owns a field that is applied with another value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Who, as conflicts name them.
+    pub manager: String,
+    /// The field, such as `.spec.replicas`.
+    pub path: String,
+}
+
+/// All entries of `metadata.managedFields` of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Managers {
+    entries: Vec<Ownership>,
+}
+
+/// The name for who wrote an object before ownership was recorded.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+impl Managers {
+    /// The entries that an object shows.
+    pub fn of(object: &Value) -> Self {
+        let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+        Self { entries: entries.filter_map(Ownership::from_json).collect() }
+    }
+
+    /// Whether nobody owns anything.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// As an object shows them.
+    pub fn to_json(&self) -> Value {
+        Value::Array(self.entries.iter().map(Ownership::to_json).collect())
+    }
+
+    /// Whether the same own the same, whenever they wrote it.
+    pub fn is_same_but_times(&self, other: &Self) -> bool {
+        let without_time = |entry: &Ownership| Ownership { time: None, ..entry.clone() };
+        self.entries.len() == other.entries.len()
+            && self.entries.iter().zip(&other.entries).all(|(one, other)| without_time(one) == without_time(other))
+    }
+
+    /// What becomes of ownership when `new` replaces `live`, but for the fields that this endpoint does not write.
+    #[must_use]
+    pub fn after_update(
+        mut self,
+        schema: &Schema,
+        live: &Value,
+        new: &Value,
+        writer: &Writer<'_>,
+        reset: &FieldSet,
+    ) -> Self {
+        let comparison = written(compare(schema, live, new), reset);
+        let taken = comparison.modified.union(comparison.added);
+        for entry in &mut self.entries {
+            entry.fields = entry.fields.difference(&taken).difference(&comparison.removed);
+        }
+        let taken = taken.difference(&system_fields());
+        if !taken.is_empty() {
+            let entry = self.entry(writer, Operation::Update);
+            entry.fields = std::mem::take(&mut entry.fields).union(taken);
+            entry.time = Some(writer.time.to_owned());
+        }
+        self.sorted()
+    }
+
+    /// The object after an apply, and who owns what then.
+    ///
+    /// # Errors
+    /// Others own fields that would change, and `force` is not given.
+    pub fn after_apply(
+        mut self,
+        schema: &Schema,
+        live: &Value,
+        configuration: &Value,
+        writer: &Writer<'_>,
+        force: bool,
+        reset: &FieldSet,
+    ) -> Result<(Value, Self), Vec<Conflict>> {
+        let merged = structured::merge(schema, live, configuration);
+        let applied = structured::fields(schema, configuration).recursive_difference(reset);
+        let entry = self.entry(writer, Operation::Apply);
+        let last = std::mem::replace(&mut entry.fields, applied);
+        entry.api_version = writer.api_version.to_owned();
+        let object = self.prune(schema, merged, &last);
+        let comparison = written(compare(schema, live, &object), reset);
+        let changed = comparison.modified.union(comparison.added);
+        let others = || self.entries.iter().filter(|entry| !entry.is_of(writer, Operation::Apply));
+        let conflicts: Vec<Conflict> = others()
+            .flat_map(|entry| {
+                let paths = entry.fields.intersection(&changed).paths();
+                paths.into_iter().map(|path| Conflict { manager: entry.printed(), path })
+            })
+            .collect();
+        if !force && !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        for entry in &mut self.entries {
+            if entry.is_of(writer, Operation::Apply) {
+                entry.fields = entry.fields.difference(&system_fields());
+                if object != *live {
+                    entry.time = Some(writer.time.to_owned());
+                }
+            } else {
+                entry.fields = entry.fields.difference(&changed).difference(&comparison.removed);
+            }
+        }
+        Ok((object, self.sorted()))
+    }
+
+    /// The owner of everything in an object that nobody owns.
+    #[must_use]
+    pub fn before_first_apply(schema: &Schema, empty: &Value, live: &Value, writer: &Writer<'_>) -> Self {
+        let before = Writer { manager: BEFORE_FIRST_APPLY, subresource: "", ..*writer };
+        Self::default().after_update(schema, empty, live, &before, &FieldSet::default())
+    }
+
+    fn entry(&mut self, writer: &Writer<'_>, operation: Operation) -> &mut Ownership {
+        let found = self.entries.iter().position(|entry| entry.is_of(writer, operation));
+        let index = found.unwrap_or(self.entries.len());
+        if found.is_none() {
+            self.entries.push(Ownership::new(writer, operation, FieldSet::default()));
+        }
+        &mut self.entries[index]
+    }
+
+    /// Takes away what the writer applied the last time, not this time, and nobody else owns.
+    fn prune(&self, schema: &Schema, merged: Value, last: &FieldSet) -> Value {
+        let owned = self.entries.iter().fold(FieldSet::default(), |all, entry| all.union(entry.fields.clone()));
+        if last.difference(&owned).is_empty() {
+            return merged;
+        }
+        let named = |object: &Value| structured::fields(schema, object).with_named_fields(schema);
+        let without = |gone: &FieldSet| structured::without(schema, &merged, gone).unwrap_or_default();
+        let last = last.with_named_fields(schema);
+        let everything = named(&merged);
+        let kept = named(&without(&last)).union(owned.with_named_fields(schema));
+        let kept = named(&without(&everything.difference(&kept)));
+        without(&everything.difference(&kept).intersection(&last))
+    }
+
+    /// In the order in which objects show them; appliers first, older ones first.
+    fn sorted(mut self) -> Self {
+        self.entries.retain(|entry| !entry.fields.is_empty());
+        let key = |entry: &Ownership| {
+            let names = (entry.manager.clone(), entry.api_version.clone(), entry.subresource.clone());
+            (entry.operation, entry.time.clone(), names)
+        };
+        self.entries.sort_by_cached_key(key);
+        self
+    }
+}
+
+/// The comparison without the fields that this endpoint does not write.
+fn written(comparison: Comparison, reset: &FieldSet) -> Comparison {
+    Comparison {
+        added: comparison.added.recursive_difference(reset),
+        modified: comparison.modified.recursive_difference(reset),
+        removed: comparison.removed.recursive_difference(reset),
+    }
+}
+
+/// Fields that nobody owns.
+fn system_fields() -> FieldSet {
+    FieldSet::of(&[
+        &["apiVersion"],
+        &["kind"],
+        &["metadata"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+        &["metadata", "creationTimestamp"],
+        &["metadata", "selfLink"],
+        &["metadata", "uid"],
+        &["metadata", "clusterName"],
+        &["metadata", "generation"],
+        &["metadata", "managedFields"],
+        &["metadata", "resourceVersion"],
+    ])
+}

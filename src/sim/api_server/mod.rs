@@ -1,0 +1,292 @@
+//! A Kubernetes API server in memory: the kinds that Serin touches, with the semantics of the real one, which
+//! `tests/api_server_conformance.rs` holds it against.
+//!
+//! No sockets, no randomness (uids and generated names come from counters), and no clock but `crate::clock` and tokio's.
+
+mod decode;
+mod discovery;
+mod errors;
+mod fields;
+mod interposer;
+mod patch;
+mod rbac;
+mod representation;
+mod request;
+mod resources;
+mod schema;
+mod selectors;
+mod service;
+mod store;
+mod strategy;
+#[cfg(test)]
+mod tests;
+mod verbs;
+mod watches;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Body;
+use chrono::SecondsFormat;
+use http::Response;
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::Client;
+use kube::core::Status;
+use serde_json::Value;
+use tokio::sync::broadcast;
+use tower::BoxError;
+
+pub use self::interposer::{Delivery, Interposer, Plan, RequestInfo};
+use self::patch::Patch;
+pub use self::service::{Connection, ConnectionReset};
+use self::store::{Key, State};
+use self::strategy::Part;
+use self::verbs::{Context, DeleteOptions};
+use crate::clock;
+use crate::rollout::ResourceId;
+
+/// Who the direct forms of the verbs are, in records and in `managedFields`.
+const ADMIN: &str = "admin";
+
+/// An API server. Clones share the same objects.
+#[derive(Clone)]
+pub struct ApiServer {
+    state: Arc<Mutex<State>>,
+    checks: Arc<Mutex<Vec<WriteCheck>>>,
+}
+
+/// Who sends requests.
+#[derive(Clone, Default)]
+pub struct Caller {
+    /// The name in refusals, and the field manager of requests that name none.
+    pub user: String,
+    /// What it may do; everything if `None`.
+    pub rules: Option<Vec<PolicyRule>>,
+    /// Who stands between it and the server.
+    pub interposer: Option<Arc<dyn Interposer>>,
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It changed.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// A committed change.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The object as it is now; for a deleted one, as it was at last.
+    pub object: Arc<Value>,
+}
+
+/// A committed write, for checks.
+#[derive(Clone, Debug)]
+pub struct WriteRecord {
+    /// Who wrote: a [`Caller::user`], `admin` for the direct forms, or `garbage-collector`.
+    pub user: String,
+    /// `create`, `update`, `patch`, `apply` or `delete`.
+    pub verb: &'static str,
+    /// What was written.
+    pub id: ResourceId,
+    /// For example `status`.
+    pub subresource: Option<String>,
+    /// As it was; `None` if it is new.
+    pub before: Option<Arc<Value>>,
+    /// As it is; `None` if it is gone.
+    pub after: Option<Arc<Value>>,
+    /// Which committed write of this server it is, from 0.
+    pub index: u64,
+}
+
+/// Looks at each committed write.
+pub type WriteCheck = Arc<dyn Fn(&WriteRecord) + Send + Sync>;
+
+impl Default for ApiServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ApiServer {
+    /// A server without objects.
+    pub fn new() -> Self {
+        Self { state: Arc::new(Mutex::new(State::new())), checks: Arc::default() }
+    }
+
+    /// A client of this caller.
+    pub fn client(&self, caller: Caller) -> Client {
+        let connection = self.connection(caller);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let connection = connection.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                let answer: Result<Response<Body>, BoxError> = connection.answer(parts, body).await;
+                answer
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    /// The same as a client, for whoever has HTTP requests.
+    pub fn connection(&self, caller: Caller) -> Connection {
+        Connection::new(self.clone(), caller)
+    }
+
+    /// An object as it is now.
+    pub fn get(&self, id: &ResourceId) -> Option<Value> {
+        let key = key(id).ok()?;
+        self.state().get(&key).map(|stored| (*stored.value).clone())
+    }
+
+    /// All objects of a kind in all namespaces, by namespace and name.
+    pub fn list(&self, api_version: &str, kind: &str) -> Vec<Value> {
+        let Some(resource) = resources::by_kind(api_version, kind) else { return Vec::new() };
+        self.state().table(resource).objects(None).map(|stored| (*stored.value).clone()).collect()
+    }
+
+    /// The same without copying them.
+    pub fn shared(&self, api_version: &str, kind: &str) -> Vec<Arc<Value>> {
+        let Some(resource) = resources::by_kind(api_version, kind) else { return Vec::new() };
+        self.state().table(resource).objects(None).map(|stored| stored.value.clone()).collect()
+    }
+
+    /// Creates an object, in the namespace `default` if it names none; `metadata.generateName` is served too.
+    ///
+    /// # Errors
+    /// It is there already, or not right.
+    pub fn create(&self, object: Value) -> Result<Value, Status> {
+        let key = key_of(&object)?;
+        let written = self.write(ADMIN, ADMIN, "create", Part::Object, |state, context| {
+            state.create(context, key.resource, &key.namespace, object)
+        })?;
+        Ok((*written.object).clone())
+    }
+
+    /// Server-side apply.
+    ///
+    /// # Errors
+    /// Others own fields that would change, or the result is not right.
+    pub fn apply(&self, manager: &str, force: bool, object: Value) -> Result<Value, Status> {
+        let key = key_of(&object)?;
+        self.write_patch(manager, Part::Object, &key, &Patch::Apply { configuration: object, force })
+    }
+
+    /// A merge patch.
+    ///
+    /// # Errors
+    /// The object is not there, or the result is not right.
+    pub fn patch(&self, id: &ResourceId, body: &Value) -> Result<Value, Status> {
+        self.write_patch(ADMIN, Part::Object, &key(id)?, &Patch::Merge(body.clone()))
+    }
+
+    /// A merge patch of the status subresource. The body is the whole object's: `{"status": {...}}`.
+    ///
+    /// # Errors
+    /// The object is not there, or the result is not right.
+    pub fn patch_status(&self, id: &ResourceId, body: &Value) -> Result<Value, Status> {
+        self.write_patch(ADMIN, Part::Status, &key(id)?, &Patch::Merge(body.clone()))
+    }
+
+    /// Deletes an object, and what it alone owns. With finalizers it is only marked.
+    ///
+    /// # Errors
+    /// The object is not there.
+    pub fn delete(&self, id: &ResourceId) -> Result<(), Status> {
+        let (key, options) = (key(id)?, DeleteOptions::default());
+        self.write(ADMIN, ADMIN, "delete", Part::Object, |state, context| state.delete(context, &key, &options))?;
+        Ok(())
+    }
+
+    /// Deletes what is owned by nobody who is there: after a deletion that happens by itself, but not to an object
+    /// that named an absent owner from the beginning.
+    pub fn collect_garbage(&self) {
+        let collected: Result<(), Status> = self.write(ADMIN, ADMIN, "delete", Part::Object, |state, _| {
+            let missing = state.missing_owners();
+            state.bereaved.extend(missing);
+            Ok(())
+        });
+        // Nothing in it fails.
+        let _ = collected;
+    }
+
+    /// Forgets the history: watches that go on from before are told 410, and so are lists that go on.
+    pub fn compact(&self) {
+        self.state().compact();
+    }
+
+    /// Every committed change from now on, in order. A receiver that is more than 4096 behind loses the oldest.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.state().changes.subscribe()
+    }
+
+    /// Has a check look at each committed write from now on: after it is committed and before it is answered, with no
+    /// lock held, so that it may read the server. It must not write.
+    pub fn on_write(&self, check: WriteCheck) {
+        self.state().is_recording = true;
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).push(check);
+    }
+
+    fn write_patch(&self, manager: &str, part: Part, key: &Key, patch: &Patch) -> Result<Value, Status> {
+        let written =
+            self.write(ADMIN, manager, patch.verb(), part, |state, context| state.patch(context, key, patch))?;
+        Ok((*written.object).clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn version(&self) -> u64 {
+        self.state().version
+    }
+
+    /// Runs a write and what follows from it, and shows the checks what was committed.
+    fn write<T>(
+        &self,
+        user: &str,
+        manager: &str,
+        verb: &'static str,
+        part: Part,
+        run: impl FnOnce(&mut State, &Context<'_>) -> Result<T, Status>,
+    ) -> Result<T, Status> {
+        let time = clock::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let context = Context { user, verb, manager, part, time: &time };
+        let (result, records) = {
+            let mut state = self.state();
+            let result = run(&mut state, &context);
+            state.collect_bereaved(&time);
+            (result, std::mem::take(&mut state.records))
+        };
+        if !records.is_empty() {
+            let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for record in &records {
+                checks.iter().for_each(|check| check(record));
+            }
+        }
+        result
+    }
+}
+
+fn key(id: &ResourceId) -> Result<Key, Status> {
+    let resource = resources::by_kind(&id.api_version, &id.kind).ok_or_else(errors::no_resource)?;
+    let namespace = if resources::all()[resource].is_namespaced { id.key.namespace.clone() } else { String::new() };
+    Ok(Key { resource, namespace, name: id.key.name.clone() })
+}
+
+fn key_of(object: &Value) -> Result<Key, Status> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let resource = resources::by_kind(text("/apiVersion"), text("/kind")).ok_or_else(errors::no_resource)?;
+    let namespace = match text("/metadata/namespace") {
+        _ if !resources::all()[resource].is_namespaced => "",
+        "" => "default",
+        namespace => namespace,
+    };
+    Ok(Key { resource, namespace: namespace.to_owned(), name: text("/metadata/name").to_owned() })
+}

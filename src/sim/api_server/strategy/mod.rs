@@ -1,0 +1,126 @@
+//! What the server does with an object of each kind beyond the common: defaults, what a write may not touch, when the
+//! generation grows, and what is right.
+
+mod defaults;
+mod metadata;
+mod structural;
+mod validation;
+
+use serde_json::{Map, Value, json};
+
+pub use self::defaults::apply as apply_defaults;
+use super::decode;
+use super::errors::FieldError;
+use super::resources::{Family, Resource};
+
+/// What a write is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The object but for its status.
+    Object,
+    /// Its status.
+    Status,
+}
+
+/// Makes a new object what it is at first: without a status, in its first generation.
+pub fn prepare_create(resource: &Resource, object: &mut Value) {
+    if resource.has_status && resource.family != Family::Event {
+        match resource.empty.get("status") {
+            Some(empty) => object["status"] = empty.clone(),
+            None => {
+                object.as_object_mut().map(|object| object.remove("status"));
+            }
+        }
+    }
+    match resource.family {
+        Family::Deployment | Family::ReplicaSet | Family::Pod => object["metadata"]["generation"] = json!(1),
+        Family::Custom => {
+            object["metadata"]["generation"] = json!(1);
+            // The status may have a default.
+            decode::custom(&resource.schema, object);
+        }
+        Family::DaemonSet => {
+            object["metadata"]["generation"] = json!(1);
+            object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = json!("1");
+        }
+        Family::Namespace => object["status"] = json!({"phase": "Active"}),
+        _ => {}
+    }
+}
+
+/// Takes back what this write may not touch, and raises the generation where the write means something new.
+pub fn prepare_update(resource: &Resource, part: Part, live: &Value, object: &mut Value) {
+    match part {
+        Part::Object if resource.has_status => copy(live, object, "status"),
+        Part::Object => {}
+        Part::Status if resource.is_custom() => {
+            let managed = object.pointer("/metadata/managedFields").cloned();
+            let status = object.get("status").cloned();
+            let version = object.pointer("/metadata/resourceVersion").cloned();
+            object.clone_from(live);
+            for (key, value) in [("managedFields", managed), ("resourceVersion", version)] {
+                set_or_remove(&mut object["metadata"], key, value);
+            }
+            set_or_remove(object, "status", status);
+        }
+        Part::Status => {
+            copy(live, object, "spec");
+            if resource.family == Family::Deployment {
+                let labels = live.pointer("/metadata/labels").cloned();
+                set_or_remove(&mut object["metadata"], "labels", labels);
+            }
+        }
+    }
+    if has_new_generation(resource, live, object)
+        && let Some(generation) = live.pointer("/metadata/generation").and_then(Value::as_i64)
+    {
+        object["metadata"]["generation"] = json!(generation + 1);
+    }
+}
+
+fn has_new_generation(resource: &Resource, live: &Value, object: &Value) -> bool {
+    let differs = |pointer: &str| live.pointer(pointer) != object.pointer(pointer);
+    match resource.family {
+        Family::Deployment => differs("/spec") || differs("/metadata/annotations"),
+        Family::DaemonSet | Family::ReplicaSet | Family::Pod => differs("/spec"),
+        Family::Custom => {
+            let rest = |object: &Value| -> Map<String, Value> {
+                let fields = object.as_object().into_iter().flatten();
+                fields
+                    .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect()
+            };
+            differs("/spec") || rest(live) != rest(object)
+        }
+        _ => false,
+    }
+}
+
+fn copy(from: &Value, to: &mut Value, field: &str) {
+    set_or_remove(to, field, from.get(field).cloned());
+}
+
+/// Sets a field, or takes it away where there is no value.
+pub fn set_or_remove(object: &mut Value, field: &str, value: Option<Value>) {
+    match (object.as_object_mut(), value) {
+        (Some(object), Some(value)) => {
+            object.insert(field.to_owned(), value);
+        }
+        (Some(object), None) => {
+            object.remove(field);
+        }
+        _ => {}
+    }
+}
+
+/// Everything that is wrong with an object; `live` is what it replaces.
+pub fn validate(resource: &Resource, live: Option<&Value>, object: &Value) -> Vec<FieldError> {
+    let mut errors = metadata::validate(resource, live, object);
+    if resource.is_custom() {
+        structural::validate(resource, object, &mut errors);
+    } else {
+        validation::validate(resource.family, live, object, &mut errors);
+    }
+    errors
+}
