@@ -18,7 +18,7 @@ help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: format lint documentation dependencies unit components scenarios ## Everything that a change must pass, cheapest first
+test: format lint documentation dependencies components tests ## Everything that a change must pass, cheapest first
 
 .PHONY: format
 format: ## Is everything formatted?
@@ -40,33 +40,37 @@ dependencies: $(CARGO_DENY) ## Licences, banned and doubled crates, sources
 advisories: $(CARGO_DENY) ## Known vulnerabilities; fetches their database
 	$(call stage,$(CARGO_DENY) --locked check advisories)
 
-.PHONY: unit
-unit: ## Tests that need no cluster
-	$(call stage,cargo test --locked --workspace)
-
 .PHONY: components
 components: ## Build what the testbed is made of, where it is missing
 	$(call stage,tests/testbed/build > /dev/null)
 
+.PHONY: tests
+tests: components ## Every test, the scenarios on the testbed too
+	$(call stage,cargo test --locked --workspace)
+
+.PHONY: unit
+unit: ## Only the tests that need nothing around them
+	$(call stage,cargo test --locked --lib)
+
 .PHONY: scenarios
-scenarios: ## The promises, on a real API server with real traffic
-	$(call stage,cargo build --locked --package serin; $(TESTBED) scenarios)
+scenarios: components ## Only the scenarios: a real API server, real traffic
+	$(call stage,cargo test --locked --test scenarios)
 
 .PHONY: demo
-demo: ## See it: a rollout on the testbed, with real traffic
+demo: components ## See it: a rollout on the testbed, with real traffic
 	@cargo build --locked --quiet --package serin && $(TESTBED) demo
 
 .PHONY: testbed
-testbed: ## Leave a testbed running, for work by hand
+testbed: components ## Leave a testbed running, for work by hand
 	@cargo build --locked --quiet --package serin && $(TESTBED) up
 
 .PHONY: bench
-bench: ## Measure what load-tests/README.md lists
-	@cargo build --locked --release --package serin && $(TESTBED) bench
+bench: components ## Measure what load-tests/README.md lists
+	@cargo bench --locked --bench figures
 
 .PHONY: crds
 crds: ## Write crds/ anew after a change of src/api
-	@cargo run --locked --quiet --package serin -- crd --output crds
+	@cargo run --locked --quiet --package serin -- crd --directory crds
 
 $(CARGO_DENY):
 	cargo install --locked --quiet --root $(CACHE)/tools-cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)

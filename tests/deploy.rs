@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 
 /// Everything that the controller may do in the cluster: API group, resource, verbs.
 const CLUSTER_RIGHTS: [(&str, &str, &str); 12] = [
-    ("", "configmaps", "create get list patch update watch"),
-    ("", "secrets", "create get list patch update watch"),
-    ("", "services", "create get list patch update watch"),
+    ("", "configmaps", "create get list patch watch"),
+    ("", "secrets", "create get list patch watch"),
+    ("", "services", "create list patch watch"),
     ("apps", "deployments", "create get list patch update watch"),
-    ("autoscaling", "horizontalpodautoscalers", "create get list patch update watch"),
-    ("events.k8s.io", "events", "create patch"),
-    ("flagger.app", "alertproviders", "get list watch"),
-    ("flagger.app", "canaries", "get list patch update watch"),
+    ("autoscaling", "horizontalpodautoscalers", "create list patch watch"),
+    ("events.k8s.io", "events", "create"),
+    ("flagger.app", "alertproviders", "list watch"),
+    ("flagger.app", "canaries", "get list patch watch"),
     ("flagger.app", "canaries/finalizers", "update"),
-    ("flagger.app", "canaries/status", "patch update"),
-    ("flagger.app", "metrictemplates", "get list watch"),
-    ("gateway.networking.k8s.io", "httproutes", "create delete get list patch update watch"),
+    ("flagger.app", "canaries/status", "update"),
+    ("flagger.app", "metrictemplates", "list watch"),
+    ("gateway.networking.k8s.io", "httproutes", "create list patch watch"),
 ];
 
 /// What it may do in its own namespace besides.

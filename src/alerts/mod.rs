@@ -1,4 +1,4 @@
-//! Telling people. A new sink is one file with a [`Sink`] and one line in the registry.
+//! Telling people. A new sink is one file with a `Sink` and one line in the registry.
 
 mod alertmanager;
 mod delivery;

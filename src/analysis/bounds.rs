@@ -34,7 +34,7 @@ pub fn judge(check: &Check, measurement: Option<&Measurement>, now: DateTime<Utc
 }
 
 fn compare(check: &Check, value: f64) -> (Verdict, String) {
-    let shown = display(value);
+    let shown = display_beside(value, [check.min, check.max]);
     if value.is_nan() {
         return (no_data_verdict(check.on_no_data), "no data: the value is not a number".to_owned());
     }
@@ -72,6 +72,13 @@ pub(crate) fn display(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// The same, or in full where rounding would make a value look like the bound that it missed: `98.999 < 99`.
+fn display_beside(value: f64, bounds: [Option<f64>; 2]) -> String {
+    let text = display(value);
+    let hides = |bound: f64| bound.total_cmp(&value).is_ne() && display(bound) == text;
+    if bounds.into_iter().flatten().any(hides) { value.to_string() } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +107,7 @@ mod tests {
             // min, max, no-data policy, error policy, answer, verdict, reason
             (Some(99.0), None, N::Fail, E::Hold, Value(99.0), Pass, "99 >= 99"),
             (Some(99.0), None, N::Fail, E::Hold, Value(98.694), Fail, "98.69 < 99"),
+            (Some(99.0), None, N::Fail, E::Hold, Value(98.999), Fail, "98.999 < 99"),
             (None, Some(500.0), N::Fail, E::Hold, Value(500.0), Pass, "500 <= 500"),
             (None, Some(500.0), N::Fail, E::Hold, Value(f64::INFINITY), Fail, "inf > 500"),
             (Some(1.0), Some(2.0), N::Fail, E::Hold, Value(1.5), Pass, "1 <= 1.5 <= 2"),

@@ -55,6 +55,9 @@ pub struct CanaryStatus {
     /// Share of traffic on the canary, in per cent.
     #[serde(default)]
     pub canary_weight: i32,
+    /// Highest share of traffic that the canary had in this run, in per cent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub highest_weight: i32,
     /// Passed iterations of a run without weights.
     #[serde(default)]
     pub iterations: i32,
@@ -67,7 +70,8 @@ pub struct CanaryStatus {
     /// When the next check is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_check_time: Option<DateTime<Utc>>,
-    /// Since when checks have been inconclusive.
+    /// Since when it has not been known how the canary does: checks are inconclusive, or the data plane has not confirmed
+    /// the step's traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_since: Option<DateTime<Utc>>,
     /// Since when the workload that is waited for has not been ready.
@@ -115,6 +119,11 @@ pub struct CanaryStatus {
     pub primary_session_affinity_cookie: Option<String>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(value: &i32) -> bool {
+    *value == 0
+}
+
 /// The revisions that Serin acts on: each is the hash of pod template and config checksums.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revisions {
@@ -140,7 +149,8 @@ impl Revisions {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pending {
-    /// The canary is still to be scaled to zero.
+    /// The canary is still to be scaled to zero: for good after a run, and in a run to start pods anew whose
+    /// configuration changed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub scale_down: bool,
     /// Alerts that are still to be sent.

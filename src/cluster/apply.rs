@@ -20,9 +20,19 @@ use crate::workload::{self, ConfigKind, Remains};
 /// Flagger's finalizer, so that either controller can let go of what the other held.
 pub const FINALIZER: &str = "finalizer.flagger.app";
 
+/// What became of a decision.
+#[derive(Debug, Default)]
+pub struct CarriedOut {
+    /// Alerts that are to be sent now.
+    pub alerts: Vec<AlertRecord>,
+    /// A Service or an autoscaler that could not be kept as it should be; everything else was done.
+    pub impediment: Option<ClusterError>,
+}
+
 impl Cluster {
     /// Carries out every action in order and stops at the first that fails: what follows from the committed status is
-    /// done by the next pass. Returns the alerts that are to be sent now.
+    /// done by the next pass. A refused repair of what stands beside a route that is there stops nothing: users don't wait
+    /// for it, and failed checks count.
     ///
     /// # Errors
     /// A write failed, was refused by its precondition, or this process does not lead any more.
@@ -32,29 +42,47 @@ impl Cluster {
         canary: &ValidatedCanary,
         observed: &Observed,
         decision: &Decision,
-    ) -> Result<Vec<AlertRecord>, ClusterError> {
+    ) -> Result<CarriedOut, ClusterError> {
         let mut object = object;
-        let mut alerts = Vec::new();
+        let mut done = CarriedOut::default();
+        let open = routing::router(canary.provider).resource(canary).is_none() || observed.route.is_some();
         for action in &decision.actions {
             match action {
                 Action::CommitStatus => object = self.commit(object, &decision.status).await?,
                 Action::SendAlerts => {
                     let mut status = decision.status.clone();
-                    alerts = std::mem::take(&mut status.pending.alerts);
+                    done.alerts = std::mem::take(&mut status.pending.alerts);
                     object = self.commit(object, &status).await?;
                 }
                 Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
                 Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
                     self.write_primary(canary, decided).await?;
                 }
-                planned => {
-                    for write in self.plan(canary, observed, planned)? {
-                        self.send(&write).await?;
+                Action::Services { .. } | Action::Autoscaler { .. } if open => {
+                    match self.send_all(&self.plan(canary, observed, action)?).await {
+                        Err(refusal) if refusal.is_refusal() => done.impediment = Some(refusal),
+                        sent => sent?,
                     }
                 }
+                planned => self.send_all(&self.plan(canary, observed, planned)?).await?,
             }
         }
-        Ok(alerts)
+        Ok(done)
+    }
+
+    /// Carries out what a decision says about the Canary itself, where there is no usable spec to do more by.
+    ///
+    /// # Errors
+    /// As [`Self::carry_out`].
+    pub async fn carry_out_alone(&self, mut object: DynamicObject, decision: &Decision) -> Result<(), ClusterError> {
+        for action in &decision.actions {
+            match action {
+                Action::CommitStatus => object = self.commit(object, &decision.status).await?,
+                Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The writes of those actions that follow from what was observed alone.
@@ -67,14 +95,15 @@ impl Cluster {
         let primary = observed.primary.as_ref();
         let hpa = observed.autoscaler.as_ref();
         Ok(match action {
+            // What stands in their way was observed as an obstacle, which is told; the route and the status don't wait.
             Action::Services { apex } => {
-                workload::plan_services(canary, &self.settings, target, &observed.services, *apex)?
+                workload::plan_services(canary, &self.settings, target, &observed.services, *apex).unwrap_or_default()
             }
             Action::Autoscaler { update } => match (&canary.autoscaler, hpa) {
                 (Some(reference), Some(hpa)) => {
                     let existing = observed.primary_autoscaler.as_ref();
-                    let write = workload::plan_autoscaler(reference, hpa, existing, *update, canary, &self.settings)?;
-                    write.into_iter().collect()
+                    let write = workload::plan_autoscaler(reference, hpa, existing, *update, canary, &self.settings);
+                    write.unwrap_or_default().into_iter().collect()
                 }
                 _ => Vec::new(),
             },
@@ -113,6 +142,9 @@ impl Cluster {
 
     async fn set_finalizer(&self, object: DynamicObject, present: bool) -> Result<DynamicObject, ClusterError> {
         let key = key_of(&object);
+        if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) == present {
+            return Ok(object);
+        }
         let mut finalizers = object.finalizers().to_vec();
         finalizers.retain(|finalizer| finalizer != FINALIZER);
         if present {
@@ -180,6 +212,13 @@ impl Cluster {
             }
         }
         Ok((originals, checksums))
+    }
+
+    async fn send_all(&self, writes: &[Write]) -> Result<(), ClusterError> {
+        for write in writes {
+            self.send(write).await?;
+        }
+        Ok(())
     }
 
     /// Sends one planned request.

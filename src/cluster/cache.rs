@@ -1,7 +1,7 @@
 //! What the watches have seen, overlaid with what Serin itself wrote and read since: a cache may lag behind our own
 //! writes, and a decision made from before them would be made twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::store::Writer};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::kinds::Kind;
@@ -31,6 +32,7 @@ pub type Touched = BoxStream<'static, Result<DynamicObject, watcher::Error>>;
 /// What the watches have seen.
 pub struct Cache {
     stores: HashMap<Kind, Store<DynamicObject>>,
+    unlisted: Unlisted,
     own: Own,
 }
 
@@ -40,6 +42,7 @@ impl Cache {
     pub fn start(client: &Client, namespace: Option<&str>, missing: &[Kind]) -> (Self, HashMap<Kind, Touched>) {
         let mut stores = HashMap::new();
         let mut streams = HashMap::new();
+        let unlisted = Unlisted::new(Kind::ALL.into_iter().filter(|kind| !missing.contains(kind)));
         let own = Own::default();
         for kind in Kind::ALL {
             let resource = kind.resource();
@@ -56,7 +59,7 @@ impl Cache {
             } else {
                 events
             };
-            let deletions = own.clone();
+            let (deletions, listed) = (own.clone(), unlisted.clone());
             let touched = events
                 .default_backoff()
                 .inspect_ok(move |event| {
@@ -71,11 +74,16 @@ impl Cache {
                     }
                 })
                 .reflect(writer)
+                .inspect_ok(move |event| {
+                    if matches!(event, Event::InitDone) {
+                        listed.remove(kind);
+                    }
+                })
                 .touched_objects()
                 .boxed();
             streams.insert(kind, touched);
         }
-        (Self { stores, own }, streams)
+        (Self { stores, unlisted, own }, streams)
     }
 
     /// The store of the Canaries, for the controller.
@@ -83,14 +91,9 @@ impl Cache {
         self.stores.get(&kind).cloned()
     }
 
-    /// Waits until every installed kind was listed once.
-    pub async fn wait_until_ready(&self, missing: &[Kind]) {
-        for (kind, store) in &self.stores {
-            if !missing.contains(kind) {
-                // An error means that the watch was dropped; then the process is ending anyway.
-                let _ = store.wait_until_ready().await;
-            }
-        }
+    /// Waits until every kind that was installed at the start is listed.
+    pub async fn wait_until_ready(&self) {
+        self.unlisted.wait_until_none().await;
     }
 
     /// The newest known state of an object: by a watch, or by our own last request.
@@ -113,6 +116,26 @@ impl Cache {
     /// Remembers what the API server answered to our own request, until the watch has caught up.
     pub fn remember(&self, kind: Kind, object: DynamicObject) {
         self.own.remember(kind, object);
+    }
+}
+
+/// Kinds that are not listed yet. Unlike `Store::wait_until_ready`, which wakes the last of several waiters only and lets
+/// the others sleep for ever (kube-runtime 5.0, `utils/delayed_init.rs`), this wakes all of them.
+#[derive(Clone)]
+struct Unlisted(Arc<watch::Sender<HashSet<Kind>>>);
+
+impl Unlisted {
+    fn new(kinds: impl Iterator<Item = Kind>) -> Self {
+        Self(Arc::new(watch::Sender::new(kinds.collect())))
+    }
+
+    fn remove(&self, kind: Kind) {
+        self.0.send_if_modified(|kinds| kinds.remove(&kind));
+    }
+
+    async fn wait_until_none(&self) {
+        // It can't fail: the sender is held here.
+        let _ = self.0.subscribe().wait_for(HashSet::is_empty).await;
     }
 }
 
@@ -227,5 +250,109 @@ async fn is_installed(client: &Client, kind: Kind) -> bool {
 async fn wait_until_installed(client: Client, kind: Kind) {
     while !is_installed(&client, kind).await {
         tokio::time::sleep(INSTALL_CHECK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    fn object(uid: &str, version: &str) -> DynamicObject {
+        let metadata = ObjectMeta {
+            name: Some("frontend".to_owned()),
+            namespace: Some("default".to_owned()),
+            uid: Some(uid.to_owned()),
+            resource_version: Some(version.to_owned()),
+            ..ObjectMeta::default()
+        };
+        DynamicObject { types: None, metadata, data: Value::Null }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_own_answer_wins_until_the_watch_has_caught_up() {
+        let key = ObjectKey::new("default", "frontend");
+        let cases = [
+            // written by us, seen by the watch, seconds since the write, version that a pass gets
+            (Some("7"), Some("5"), 0, Some("7")),
+            (Some("7"), Some("7"), 0, Some("7")),
+            (Some("7"), Some("9"), 0, Some("9")),
+            (Some("7"), Some("10"), 0, Some("10")),
+            (Some("7"), None, 0, Some("7")),
+            (Some("7"), None, 61, None),
+            (Some("7"), Some("5"), 61, Some("5")),
+            (None, Some("5"), 0, Some("5")),
+            (None, None, 0, None),
+        ];
+        for (written, seen, seconds, expected) in cases {
+            let own = Own::default();
+            if let Some(version) = written {
+                own.remember(Kind::Canary, object("a", version));
+            }
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            let seen_object = seen.map(|version| Arc::new(object("a", version)));
+            let got = own.newer(Kind::Canary, &key, seen_object).and_then(|object| object.resource_version());
+            assert_eq!(got.as_deref(), expected, "written {written:?}, seen {seen:?}, after {seconds} s");
+        }
+    }
+
+    #[test]
+    fn an_object_that_the_watch_saw_deleted_is_not_held_on_to() {
+        let key = ObjectKey::new("default", "frontend");
+        let cases = [
+            // version at deletion, whether our own answer at version 7 stays
+            ("9", false),
+            ("7", false),
+            ("5", true),
+        ];
+        for (deleted_at, stays) in cases {
+            let own = Own::default();
+            own.remember(Kind::Canary, object("a", "7"));
+            own.forget(Kind::Canary, &object("a", deleted_at));
+            assert_eq!(own.newer(Kind::Canary, &key, None).is_some(), stays, "deleted at {deleted_at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn everybody_who_waits_for_the_first_lists_is_woken() {
+        let unlisted = Unlisted::new([Kind::Canary, Kind::Secret].into_iter());
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let unlisted = unlisted.clone();
+                tokio::spawn(async move { unlisted.wait_until_none().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        unlisted.remove(Kind::Secret);
+        tokio::task::yield_now().await;
+        assert!(waiting.iter().all(|waiter| !waiter.is_finished()));
+        unlisted.remove(Kind::Canary);
+        for waiter in waiting {
+            tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap();
+        }
+        unlisted.wait_until_none().await;
+    }
+
+    /// The content of Secrets stays out of this process's memory unless a Deployment refers to it.
+    #[tokio::test]
+    async fn of_configuration_only_the_metadata_is_asked_for() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = wiremock::MockServer::start().await;
+        let client = Client::try_from(kube::Config::new(server.uri().parse().unwrap())).unwrap();
+        let (_cache, streams) = Cache::start(&client, Some("default"), &[]);
+        for (_, mut stream) in streams {
+            // The first request of each kind is its list; the server knows nothing.
+            assert!(stream.next().await.is_some_and(|first| first.is_err()));
+        }
+        let requests = server.received_requests().await.unwrap();
+        assert_eq!(requests.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            let plural = kind.resource().plural;
+            let list = requests.iter().find(|request| request.url.path().ends_with(&format!("/{plural}"))).unwrap();
+            let accepted = list.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let metadata_only = accepted.contains("as=PartialObjectMetadataList");
+            assert_eq!(metadata_only, matches!(kind, Kind::ConfigMap | Kind::Secret), "{plural}: {accepted}");
+        }
     }
 }

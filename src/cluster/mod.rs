@@ -45,7 +45,9 @@ pub enum ClusterError {
     #[error("this process does not hold the leader lease any more; it writes nothing")]
     NotLeading,
     /// The API server may not let us.
-    #[error("not allowed to {verb} {kind} {key}: {message}; compare the ClusterRole with deploy/base")]
+    #[error(
+        "not allowed to {verb} {kind} {key}: {message}; raise the quota or change the policy that says so, or, if it is RBAC, compare the ClusterRole with deploy/base"
+    )]
     Forbidden {
         /// What was tried.
         verb: &'static str,
@@ -89,6 +91,20 @@ pub enum ClusterError {
     /// The workload can't be paired.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+}
+
+impl ClusterError {
+    /// Whether a person has to mend something before the same request can succeed: the API server understood it and said
+    /// no, or it can't be made at all.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Forbidden { .. } | Self::Workload(_) | Self::UnknownKind { .. } | Self::Encode { .. } => true,
+            Self::Request { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429)
+            }
+            Self::Conflict { .. } | Self::TargetMoved { .. } | Self::NotLeading => false,
+        }
+    }
 }
 
 /// The cluster as Serin sees and changes it.
@@ -141,11 +157,6 @@ impl Cluster {
     /// What the watches have seen.
     pub fn cache(&self) -> &Cache {
         &self.cache
-    }
-
-    /// Kinds that were not installed at the start.
-    pub fn missing_kinds(&self) -> &[Kind] {
-        &self.missing_kinds
     }
 
     /// A Canary at least as new as anything that we did to it; `None` if it is gone.

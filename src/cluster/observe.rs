@@ -12,7 +12,7 @@ use super::{Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::rollout::{Revision, Seen, Target, Traffic};
 use crate::routing;
-use crate::workload::{self, ConfigKind, ConfigReference, ExistingServices};
+use crate::workload::{self, ConfigKind, ConfigReference, ExistingServices, WorkloadError};
 
 /// Everything around one Canary as it is now, as plain JSON.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Observed {
     pub primary_autoscaler: Option<Value>,
     /// The routing object.
     pub route: Option<Value>,
+    /// Metadata of the target's tracked configuration, and of what has the name of its copy.
+    pub configs: Vec<(ConfigKind, Value, Option<Value>)>,
     /// All objects that matter to the Canary, there or not: a change of any of them is a reason for a pass.
     pub watched: Vec<(Kind, ObjectKey)>,
 }
@@ -70,13 +72,13 @@ impl Cluster {
             seen.primary_revision = workload::written_revision(deployment);
         }
         if let Some(target) = observed.target.clone() {
-            let (configs, missing) = self.checksums(canary, &target, &mut observed.watched).await?;
+            let (configs, missing) = self.checksums(canary, &target, &mut observed).await?;
             let revision = workload::revision(&target, &configs);
             seen.target = Some(self.target(canary, &target, observed.primary.as_ref(), revision));
-            seen.obstacle = missing;
-        }
-        if seen.obstacle.is_none() {
-            seen.obstacle = self.absent(canary, &observed);
+            seen.obstacle = missing.or_else(|| self.absent(canary, &observed)).or_else(|| {
+                let taken = self.contradiction(canary, &target, &observed);
+                taken.map(|error| error.to_string())
+            });
         }
         Ok((observed, seen))
     }
@@ -140,7 +142,7 @@ impl Cluster {
         &self,
         canary: &ValidatedCanary,
         target: &Value,
-        watched: &mut Vec<(Kind, ObjectKey)>,
+        observed: &mut Observed,
     ) -> Result<(BTreeMap<String, String>, Option<String>), ClusterError> {
         let mut checksums = BTreeMap::new();
         let mut missing = None;
@@ -150,8 +152,11 @@ impl Cluster {
         for (reference, optional) in workload::references(target) {
             let kind = kind_of(reference.kind);
             let key = ObjectKey::new(&canary.key.namespace, &reference.name);
-            watched.push((kind, key.clone()));
-            let Some(version) = self.cache.get(kind, &key).and_then(|object| object.resource_version()) else {
+            observed.watched.push((kind, key.clone()));
+            let original = self.cache.get(kind, &key);
+            let Some((original, version)) =
+                original.and_then(|found| Some((to_value(&found), found.resource_version()?)))
+            else {
                 if !optional {
                     missing.get_or_insert_with(|| missing_config(canary, &reference));
                 }
@@ -159,6 +164,9 @@ impl Cluster {
             };
             if let Some(checksum) = self.checksum(reference.kind, &key, version).await? {
                 checksums.insert(reference.to_string(), checksum);
+                let copy = ObjectKey::new(&key.namespace, format!("{}-primary", key.name));
+                observed.configs.push((reference.kind, original, self.cache.value(kind, &copy)));
+                observed.watched.push((kind, copy));
             }
         }
         Ok((checksums, missing))
@@ -180,6 +188,23 @@ impl Cluster {
         let version = object.resource_version().unwrap_or(version);
         self.checksums.set(entry, Checksum { version, value: value.clone() });
         Ok(value)
+    }
+
+    /// Why the parts beside the target can't be made or kept: somebody else's objects have their names, or what is asked
+    /// for contradicts itself.
+    fn contradiction(&self, canary: &ValidatedCanary, target: &Value, observed: &Observed) -> Option<WorkloadError> {
+        let services = workload::plan_services(canary, &self.settings, target, &observed.services, true);
+        let autoscaler = || {
+            let (reference, hpa) = (canary.autoscaler.as_ref()?, observed.autoscaler.as_ref()?);
+            let existing = observed.primary_autoscaler.as_ref();
+            workload::plan_autoscaler(reference, hpa, existing, true, canary, &self.settings).err()
+        };
+        let copies = || {
+            observed.configs.iter().find_map(|(kind, original, copy)| {
+                workload::plan_copy(*kind, original, copy.as_ref(), canary, &self.settings).err()
+            })
+        };
+        services.err().or_else(autoscaler).or_else(copies)
     }
 
     /// What must exist beside the target and does not, in words.

@@ -15,25 +15,39 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Failures in a row, by object.
 #[derive(Debug, Default)]
 pub struct Failures {
-    counts: Mutex<HashMap<ObjectKey, u32>>,
+    failing: Mutex<HashMap<ObjectKey, Failing>>,
+}
+
+#[derive(Debug, Default)]
+struct Failing {
+    count: u32,
+    /// What a person has to mend, if that is what it takes.
+    problem: Option<String>,
 }
 
 impl Failures {
-    /// Counts a failure and says how long to wait before the next try.
-    pub fn failed(&self, key: &ObjectKey) -> Duration {
-        let mut counts = self.counts();
-        let count = counts.entry(key.clone()).or_default();
-        *count = count.saturating_add(1);
-        delay(key, *count)
+    /// Counts a failure and says how long to wait before the next try. `problem` is what a person has to mend; where a
+    /// failure has none, that of the one before is kept.
+    pub fn failed(&self, key: &ObjectKey, problem: Option<String>) -> Duration {
+        let mut failing = self.failing();
+        let failing = failing.entry(key.clone()).or_default();
+        failing.count = failing.count.saturating_add(1);
+        failing.problem = problem.or(failing.problem.take());
+        delay(key, failing.count)
     }
 
-    /// Forgets the failures of an object that succeeded or was deleted.
-    pub fn clear(&self, key: &ObjectKey) {
-        self.counts().remove(key);
+    /// What a person has to mend before the object's next pass can succeed, as far as is known.
+    pub fn problem(&self, key: &ObjectKey) -> Option<String> {
+        self.failing().get(key).and_then(|failing| failing.problem.clone())
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<ObjectKey, u32>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets the failures of an object that succeeded or was deleted. Says whether a person was told about them.
+    pub fn clear(&self, key: &ObjectKey) -> bool {
+        self.failing().remove(key).is_some_and(|failing| failing.problem.is_some())
+    }
+
+    fn failing(&self) -> MutexGuard<'_, HashMap<ObjectKey, Failing>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,7 +75,7 @@ mod tests {
         let key = ObjectKey::new("default", "frontend");
         let failures = Failures::default();
         for full_seconds in [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0] {
-            let seconds = failures.failed(&key).as_secs_f64();
+            let seconds = failures.failed(&key, None).as_secs_f64();
             assert!(
                 seconds >= full_seconds * 0.8 && seconds <= full_seconds,
                 "{seconds} s where {full_seconds} s was due"
@@ -73,10 +87,23 @@ mod tests {
     fn a_success_starts_over() {
         let key = ObjectKey::new("default", "frontend");
         let failures = Failures::default();
-        let first = failures.failed(&key);
-        assert!(failures.failed(&key) > first);
+        let first = failures.failed(&key, None);
+        assert!(failures.failed(&key, None) > first);
         failures.clear(&key);
-        assert_eq!(failures.failed(&key), first);
+        assert_eq!(failures.failed(&key, None), first);
+    }
+
+    #[test]
+    fn what_a_person_has_to_mend_is_known_until_a_success() {
+        let key = ObjectKey::new("default", "frontend");
+        let failures = Failures::default();
+        failures.failed(&key, None);
+        assert_eq!(failures.problem(&key), None);
+        failures.failed(&key, Some("no quota".to_owned()));
+        failures.failed(&key, None);
+        assert_eq!(failures.problem(&key).as_deref(), Some("no quota"));
+        assert!(failures.clear(&key));
+        assert_eq!((failures.problem(&key), failures.clear(&key)), (None, false));
     }
 
     #[test]

@@ -2,20 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
 use super::context::Context;
 use crate::analysis::Measurement;
 use crate::api::checked::{Check, CheckSource, ObjectKey, ValidatedCanary};
+use crate::api::duration::parse_seconds;
+use crate::api::status::CanaryStatus;
 use crate::metrics::{Source, Subject};
 
 impl Context {
     /// Measures every check of a Canary. A template, Secret or backend that can't be used is an answer too.
-    pub(super) async fn measure(&self, canary: &ValidatedCanary) -> Vec<Measurement> {
+    pub(super) async fn measure(
+        &self,
+        canary: &ValidatedCanary,
+        status: &CanaryStatus,
+        now: DateTime<Utc>,
+    ) -> Vec<Measurement> {
         let subject = Subject::of(canary, self.metrics_profile);
-        let mut checks = Vec::with_capacity(canary.analysis.checks.len());
-        for check in &canary.analysis.checks {
-            checks.push((check, self.source(canary, check).await));
+        let checks: Vec<Check> = canary.analysis.checks.iter().map(|check| within_run(check, status, now)).collect();
+        let mut asked = Vec::with_capacity(checks.len());
+        for check in &checks {
+            asked.push((check, self.source(canary, check).await));
         }
-        self.metrics.measure_all(&subject, checks).await
+        self.metrics.measure_all(&subject, asked).await
     }
 
     async fn source(&self, canary: &ValidatedCanary, check: &Check) -> Result<Source, String> {
@@ -36,5 +46,55 @@ impl Context {
 
     pub(super) async fn secret(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
         self.cluster.secret(&ObjectKey::new(namespace, name)).await
+    }
+}
+
+/// The check with a window that does not reach beyond the start of the run: what the revision before answered is not this
+/// one's merit or fault.
+fn within_run(check: &Check, status: &CanaryStatus, now: DateTime<Utc>) -> Check {
+    let mut check = check.clone();
+    let age_seconds = status.run_start_time.map(|start| (now - start).num_seconds().max(1));
+    if let (Some(age), Ok(window)) = (age_seconds, parse_seconds(&check.window))
+        && age < window
+    {
+        check.window = format!("{age}s");
+    }
+    check
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::api::checked::{OnError, OnNoData};
+
+    #[test]
+    fn a_window_ends_where_the_run_began() {
+        let cases = [
+            // window as written, seconds since the start of the run, window that is asked for
+            ("1m", Some(300), "1m"),
+            ("1m", Some(60), "1m"),
+            ("1m", Some(12), "12s"),
+            ("5m", Some(61), "61s"),
+            ("1m", Some(0), "1s"),
+            ("1m", None, "1m"),
+        ];
+        for (window, age, expected) in cases {
+            let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+            let check = Check {
+                name: "request-success-rate".to_owned(),
+                source: CheckSource::RequestSuccessRate,
+                window: window.to_owned(),
+                min: None,
+                max: None,
+                on_no_data: OnNoData::Fail,
+                on_error: OnError::Hold,
+                dry_run: false,
+            };
+            let run_start_time = age.map(|seconds| now - TimeDelta::seconds(seconds));
+            let status = CanaryStatus { run_start_time, ..CanaryStatus::default() };
+            assert_eq!(within_run(&check, &status, now).window, expected, "{window}, {age:?} s after the start");
+        }
     }
 }

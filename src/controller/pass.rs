@@ -1,9 +1,11 @@
 //! One pass over one Canary: observe, ask, decide, carry out, tell.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::api::DynamicObject;
+use tracing::warn;
 
 use super::context::Context;
 use crate::api::checked::{ObjectKey, ValidatedCanary};
@@ -43,16 +45,34 @@ impl PassError {
     pub fn is_race(&self) -> bool {
         matches!(self, Self::Cluster(ClusterError::Conflict { .. } | ClusterError::TargetMoved { .. }))
     }
+
+    /// What a person has to mend, if that is what it takes; an API server that is down or slow is not.
+    fn problem(&self) -> Option<String> {
+        match self {
+            Self::Cluster(error) if error.is_refusal() => Some(error.to_string()),
+            Self::Panic { .. } => Some(self.to_string()),
+            Self::Cluster(_) | Self::Status { .. } => None,
+        }
+    }
 }
 
-/// Makes one pass. Returns when the next one is due without being woken.
+/// How a pass ended that came to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed {
+    /// When the next one is due without being woken.
+    pub next: Option<DateTime<Utc>>,
+    /// Something is left undone until a person mends what the Canary says.
+    pub impeded: bool,
+}
+
+/// Makes one pass.
 ///
 /// # Errors
 /// What is described in [`PassError`]; everything that was not done is done by a later pass.
-pub async fn pass(context: &Arc<Context>, key: &ObjectKey) -> Result<Option<DateTime<Utc>>, PassError> {
+pub async fn pass(context: &Arc<Context>, key: &ObjectKey) -> Result<Passed, PassError> {
     let Some(object) = context.cluster.canary(key).await? else {
         context.forget(key);
-        return Ok(None);
+        return Ok(Passed { next: None, impeded: false });
     };
     let status = status_of(&object).map_err(|source| PassError::Status { key: key.clone(), source })?;
     match validate(&to_value(&object), &context.defaults) {
@@ -68,15 +88,38 @@ async fn refuse(
     key: &ObjectKey,
     status: &CanaryStatus,
     problem: &str,
-) -> Result<Option<DateTime<Utc>>, PassError> {
+) -> Result<Passed, PassError> {
+    let uid = uid_of(&object);
+    let decision = if object.metadata.deletion_timestamp.is_some() {
+        rollout::let_go(status, problem)
+    } else {
+        rollout::refuse(status, object.metadata.generation.unwrap_or_default(), problem, clock::now())
+    };
+    context.cluster.carry_out_alone(object, &decision).await?;
+    context.publish(key, &uid, &decision.notices).await;
+    Ok(Passed { next: decision.next, impeded: false })
+}
+
+/// Has a Canary say what a person must mend before its pass can succeed, and returns how long it is left alone.
+pub async fn failed(context: &Context, key: &ObjectKey, failure: &PassError) -> Duration {
+    let problem = failure.problem();
+    if let Some(problem) = &problem
+        && let Err(error) = tell(context, key, problem).await
+    {
+        warn!(canary = %key, %error, "the Canary could not be told why its pass failed");
+    }
+    context.failures.failed(key, problem)
+}
+
+async fn tell(context: &Context, key: &ObjectKey, problem: &str) -> Result<(), PassError> {
+    let Some(object) = context.cluster.canary(key).await? else { return Ok(()) };
+    let status = status_of(&object).map_err(|source| PassError::Status { key: key.clone(), source })?;
     let generation = object.metadata.generation.unwrap_or_default();
     let uid = uid_of(&object);
-    let decision = rollout::refuse(status, generation, problem, clock::now());
-    if decision.status != *status {
-        context.cluster.commit(object, &decision.status).await?;
-    }
+    let decision = rollout::impeded(&status, generation, problem, clock::now());
+    context.cluster.carry_out_alone(object, &decision).await?;
     context.publish(key, &uid, &decision.notices).await;
-    Ok(decision.next)
+    Ok(())
 }
 
 async fn run(
@@ -84,16 +127,25 @@ async fn run(
     object: DynamicObject,
     canary: &ValidatedCanary,
     status: &CanaryStatus,
-) -> Result<Option<DateTime<Utc>>, PassError> {
+) -> Result<Passed, PassError> {
     let (observed, seen) = context.cluster.observe(canary).await?;
     context.index.set(&canary.key, &observed.watched);
     let snapshot = Snapshot { canary, status, seen: &seen, measurements: &[], now: clock::now() };
-    let measurements = if rollout::needs(&snapshot).measurements { context.measure(canary).await } else { Vec::new() };
+    let measurements = if rollout::needs(&snapshot).measurements {
+        context.measure(canary, status, snapshot.now).await
+    } else {
+        Vec::new()
+    };
     // At the same time as before: what was not due then was not measured.
-    let decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
-    let alerts = context.cluster.carry_out(object, canary, &observed, &decision).await?;
+    let mut decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
+    if let Some(problem) = context.failures.problem(&canary.key) {
+        decision = rollout::retried(decision, status, canary.generation, &problem, snapshot.now);
+    }
+    let done = context.cluster.carry_out(object, canary, &observed, &decision).await?;
     context.report(canary, status, &decision);
-    context.send_alerts(canary, &alerts);
+    context.send_alerts(canary, &done.alerts);
     context.publish(&canary.key, &canary.uid, &decision.notices).await;
-    Ok(decision.next)
+    let Some(refusal) = done.impediment else { return Ok(Passed { next: decision.next, impeded: false }) };
+    let again = clock::now() + failed(context, &canary.key, &refusal.into()).await;
+    Ok(Passed { next: Some(decision.next.map_or(again, |next| next.min(again))), impeded: true })
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::options::Options;
-use super::pass::{PassError, pass};
+use super::pass::{self, PassError, Passed, pass};
 use super::{context::Context, failures::Failures, index::Index};
 use crate::alerts::Alerts;
 use crate::api::checked::ObjectKey;
@@ -79,12 +79,12 @@ pub async fn run(
             include_label_prefixes: options.include_label_prefixes.clone(),
         },
         track_configs: options.config_tracking,
-        missing_kinds: missing.clone(),
+        missing_kinds: missing,
         guard,
     });
     let context = Arc::new(context(options, telemetry, cluster, client));
     let stop = shutdown.clone();
-    let watching = watch_all(&context, streams, missing, stop);
+    let watching = watch_all(&context, streams, stop);
     watching.await;
     context.alerts.close();
     if tokio::time::timeout(ALERTS_END, context.alerts.wait()).await.is_err() {
@@ -127,7 +127,6 @@ fn context(options: Options, telemetry: Arc<Telemetry>, cluster: Cluster, client
 async fn watch_all(
     context: &Arc<Context>,
     mut streams: std::collections::HashMap<Kind, crate::cluster::cache::Touched>,
-    missing: Vec<Kind>,
     stop: CancellationToken,
 ) {
     let resource = Kind::Canary.resource();
@@ -146,7 +145,7 @@ async fn watch_all(
     }
     let ready = Arc::clone(context);
     let announce = async move {
-        ready.cluster.cache().wait_until_ready(&missing).await;
+        ready.cluster.cache().wait_until_ready().await;
         ready.telemetry.report_caches(&[]);
         info!("caches are in sync");
     };
@@ -186,18 +185,17 @@ fn finished<E: std::error::Error>(context: &Context, result: Finished<E>) {
 async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, std::convert::Infallible> {
     let key = key_of(&object);
     // Every cache must be filled before the first decision: what is not listed yet would look absent.
-    context.cluster.cache().wait_until_ready(context.cluster.missing_kinds()).await;
+    context.cluster.cache().wait_until_ready().await;
     let started = tokio::time::Instant::now();
     let result = AssertUnwindSafe(pass(&context, &key)).catch_unwind().await;
     let result = result.unwrap_or_else(|panic| Err(PassError::Panic { message: panic_message(panic.as_ref()) }));
     context.telemetry.count_pass(&key, started.elapsed(), ended(&result));
     Ok(match result {
-        Ok(next) => {
-            context.failures.clear(&key);
-            next.map_or_else(Action::await_change, |next| {
-                Action::requeue((next - clock::now()).to_std().unwrap_or_default())
-            })
-        }
+        // What was told about failures is taken back by a pass of its own.
+        Ok(passed) if !passed.impeded && context.failures.clear(&key) => Action::requeue(Duration::ZERO),
+        Ok(passed) => passed.next.map_or_else(Action::await_change, |next| {
+            Action::requeue((next - clock::now()).to_std().unwrap_or_default())
+        }),
         Err(race) if race.is_race() => {
             debug!(canary = %key, reason = %race, "the pass starts over");
             context.cluster.doubt(&key);
@@ -205,15 +203,16 @@ async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<
         }
         Err(failure) => {
             context.cluster.doubt(&key);
-            let delay = context.failures.failed(&key);
+            let delay = pass::failed(&context, &key, &failure).await;
             error!(canary = %key, error = %failure, retry_seconds = delay.as_secs(), "the pass failed");
             Action::requeue(delay)
         }
     })
 }
 
-fn ended(result: &Result<Option<chrono::DateTime<chrono::Utc>>, PassError>) -> PassResult {
+fn ended(result: &Result<Passed, PassError>) -> PassResult {
     match result {
+        Ok(passed) if passed.impeded => PassResult::Failed,
         Ok(_) => PassResult::Done,
         Err(PassError::Panic { .. }) => PassResult::Panicked,
         Err(race) if race.is_race() => PassResult::Conflict,

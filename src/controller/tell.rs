@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::context::Context;
 use crate::alerts::{Destination, Message};
 use crate::api::checked::{Alert, ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus, Outcome};
 use crate::cluster::events::CanaryReference;
-use crate::rollout::{Decision, Notice};
+use crate::rollout::{Decision, Notice, NoticeKind};
 use crate::server::telemetry::CanaryReport;
 
 impl Context {
@@ -25,23 +25,31 @@ impl Context {
     pub(super) fn send_alerts(self: &Arc<Self>, canary: &ValidatedCanary, alerts: &[AlertRecord]) {
         for alert in alerts {
             for wanted in canary.analysis.alerts.iter().filter(|wanted| alert.severity >= wanted.severity) {
-                let (context, canary) = (Arc::clone(self), canary.key.clone());
-                let (wanted, alert) = (wanted.clone(), alert.clone());
+                let canary = CanaryReference { key: canary.key.clone(), uid: canary.uid.clone() };
+                let (context, wanted, alert) = (Arc::clone(self), wanted.clone(), alert.clone());
                 self.alerts.spawn(async move { context.send_alert(&canary, &wanted, &alert).await });
             }
         }
     }
 
-    async fn send_alert(&self, canary: &ObjectKey, wanted: &Alert, alert: &AlertRecord) {
-        let message = Message { canary, alert, cluster_name: self.options.cluster_name.as_deref() };
+    async fn send_alert(&self, canary: &CanaryReference, wanted: &Alert, alert: &AlertRecord) {
+        let message = Message { canary: &canary.key, alert, cluster_name: self.options.cluster_name.as_deref() };
         let sent = match self.destination(wanted).await {
-            Ok(destination) => self.sinks.send(&destination, &message).await.map_err(|error| error.to_string()),
+            Ok(destination) => {
+                let sent = self.sinks.send(&destination, &message).await;
+                sent.map_err(|error| format!("AlertProvider {}: {error}", wanted.provider))
+            }
             Err(problem) => Err(problem),
         };
         self.telemetry.count_alert(sent.is_ok());
         match sent {
-            Ok(()) => info!(canary = %canary, alert = wanted.name, "alert sent"),
-            Err(problem) => warn!(canary = %canary, alert = wanted.name, %problem, "alert not sent"),
+            Ok(()) => info!(canary = %canary.key, alert = wanted.name, "alert sent"),
+            Err(problem) => {
+                let message = format!("Alert {} was not sent: {problem}", wanted.name);
+                self.recorder
+                    .publish(canary, &Notice { kind: NoticeKind::Warning, reason: "AlertFailed", message })
+                    .await;
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Fetching numbers. Whatever goes wrong is an [`Answer`], never an error: what follows from it is decided elsewhere.
 //!
-//! A new backend is one file with a [`MetricsProvider`] and one line in the registry.
+//! A new backend is one file with a `MetricsProvider` and one line in the registry.
 
 mod backend;
 mod profile;

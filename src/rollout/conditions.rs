@@ -18,14 +18,22 @@ pub(super) enum Progress {
     Stalled(&'static str, String),
 }
 
-/// Brings the four conditions up to date. `Ready` is true exactly when the primary runs what was asked for; it is
-/// unknown while a run is on, and false after a refusal.
-pub(super) fn update(status: &mut CanaryStatus, generation: i64, progress: &Progress, now: DateTime<Utc>) {
+/// Brings the four conditions up to date. `Ready` is true exactly when the primary serves what was asked for and no run is
+/// on; it is unknown while that is on its way, and false after a refusal.
+pub(super) fn update(
+    status: &mut CanaryStatus,
+    generation: i64,
+    progress: &Progress,
+    serves_what_is_asked_for: bool,
+    now: DateTime<Utc>,
+) {
     status.observed_generation = Some(generation);
     let phase_reason = reason(status.phase);
     let (ready, reconciling, stalled) = match (progress, status.phase) {
         (Progress::Stalled(..), _) | (_, Phase::Failed) => ("False", "False", "True"),
-        (Progress::Going(_), Phase::Initialized | Phase::Succeeded) => ("True", "False", "False"),
+        (Progress::Going(_), Phase::Initialized | Phase::Succeeded) if serves_what_is_asked_for => {
+            ("True", "False", "False")
+        }
         (Progress::Going(_), _) => ("Unknown", "True", "False"),
     };
     let (reason, message) = match progress {

@@ -1,8 +1,9 @@
 //! The one place where a phase leads to another.
 
 use super::draft::Draft;
+use super::situation::{Situation, situation};
 use super::snapshot::{Snapshot, Target};
-use super::{Action, Decision, Intent, idle, initialize, promote, run, terminate};
+use super::{Decision, adopt, idle, initialize, promote, run, terminate};
 use crate::api::status::Phase;
 
 /// Whether a pass wants its checks measured before it decides.
@@ -12,12 +13,13 @@ pub struct Needs {
     pub measurements: bool,
 }
 
-/// Says what [`decide`] wants to know beyond what was observed; the snapshot's measurements are ignored.
+/// Says what [`decide`] wants to know beyond what was observed; the snapshot's measurements are ignored. Both are asked
+/// with the same time: a check that becomes due in between would find no answer.
 pub fn needs(snapshot: &Snapshot<'_>) -> Needs {
     let running = matches!(snapshot.status.phase, Phase::Progressing | Phase::WaitingPromotion);
     let measurements = running
         && !snapshot.canary.deleting
-        && matches!(&snapshot.seen.target, Some(Ok(target)) if run::situation(snapshot, target) == run::Situation::CheckDue);
+        && matches!(&snapshot.seen.target, Some(Ok(target)) if situation(snapshot, target) == Situation::CheckDue);
     Needs { measurements }
 }
 
@@ -28,9 +30,6 @@ pub fn decide(snapshot: &Snapshot<'_>) -> Decision {
     if snapshot.canary.deleting {
         terminate::decide(&mut draft);
         return draft.finish();
-    }
-    if snapshot.canary.revert_on_deletion != snapshot.canary.has_finalizer {
-        draft.act(Action::Finalizer(snapshot.canary.revert_on_deletion));
     }
     match &snapshot.seen.target {
         Some(Ok(target)) => by_phase(&mut draft, target),
@@ -47,26 +46,21 @@ pub fn decide(snapshot: &Snapshot<'_>) -> Decision {
 }
 
 fn by_phase(draft: &mut Draft<'_>, target: &Target) {
-    match draft.status.phase {
-        Phase::New | Phase::Initializing => initialize::decide(draft, target),
-        Phase::Initialized
-        | Phase::Succeeded
-        | Phase::Failed
-        | Phase::Waiting
-        | Phase::Terminating
-        | Phase::Terminated => idle::decide(draft, target),
+    let phase = draft.status.phase;
+    if matches!(phase, Phase::New | Phase::Initializing) {
+        initialize::decide(draft, target);
+        return;
+    }
+    adopt::baseline(draft, target);
+    match phase {
         Phase::Progressing | Phase::WaitingPromotion => run::decide(draft, target),
         Phase::Promoting | Phase::Finalising => promote::decide(draft, target),
+        _ => idle::decide(draft, target),
     }
 }
 
 /// A target that is gone or can't be used takes no traffic; everything else waits for it.
 fn without_target(draft: &mut Draft<'_>, reason: &'static str, problem: &str) {
-    if draft.status.canary_weight > 0 && draft.primary_can_serve() {
-        draft.act(Action::Route(Intent { canary_weight: 0, withdrawn: None }));
-        draft.status.canary_weight = 0;
-        draft.status.step = 0;
-        draft.status.traffic_applied_time = None;
-    }
+    draft.retreat();
     draft.stall(reason, problem);
 }

@@ -56,7 +56,7 @@ pub enum Action {
 pub struct Intent {
     /// Share of the canary in per cent, 0 to 100; the rest goes to the primary.
     pub canary_weight: i32,
-    /// Revision from which a rollback takes the traffic: the routing object remembers it.
+    /// The run from which a rollback takes the traffic: the routing object remembers it. Opaque to everybody but the core.
     pub withdrawn: Option<String>,
 }
 

@@ -3,13 +3,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::conditions::{self, Progress};
-use super::snapshot::{Revision, Snapshot, Target};
-use super::{Action, Decision, Intent, Notice, NoticeKind};
+use super::snapshot::Snapshot;
+use super::{Action, Decision, Intent, Notice, NoticeKind, refusal};
 use crate::api::checked::{ObjectKey, Severity};
-use crate::api::status::{AlertField, AlertRecord, CanaryStatus, Outcome, Phase, Run};
+use crate::api::status::{AlertField, AlertRecord, CanaryStatus};
 
-/// Runs that `status.history` keeps.
-const HISTORY_LIMIT: usize = 10;
+/// Longest time that connections get to drain between traffic leaving the canary and its scale-down.
+const DRAIN_SECONDS: i64 = 5;
+
+/// Alerts that are kept where none can be sent; the oldest go first.
+const OWED_ALERTS_LIMIT: usize = 20;
 
 /// A decision in the making.
 pub(super) struct Draft<'a> {
@@ -47,15 +50,37 @@ impl<'a> Draft<'a> {
         ObjectKey::new(&self.snapshot.canary.key.namespace, self.snapshot.canary.primary_name())
     }
 
+    /// Adds an action; a status is committed once, where it was asked for first.
     pub(super) fn act(&mut self, action: Action) {
-        self.actions.push(action);
+        if action != Action::CommitStatus || !self.actions.contains(&action) {
+            self.actions.push(action);
+        }
     }
 
-    /// Keeps the pair and the route as the committed status says; does nothing where nothing drifted.
-    pub(super) fn heal(&mut self, withdrawn: Option<String>) {
+    /// Sends the canary this share of the traffic.
+    pub(super) fn route(&mut self, canary_weight: i32) {
+        self.act(Action::Route(Intent { canary_weight, withdrawn: None }));
+    }
+
+    /// Keeps the pair and the route as the status says; does nothing where nothing drifted. A mark of an earlier rollback
+    /// stays where it is.
+    pub(super) fn heal(&mut self) {
         self.act(Action::Services { apex: true });
         self.act(Action::Autoscaler { update: false });
+        let withdrawn = self.snapshot.seen.traffic.withdrawn.clone();
         self.act(Action::Route(Intent { canary_weight: self.status.canary_weight, withdrawn }));
+    }
+
+    /// Takes the traffic back from a canary that can't be trusted with it any more, if the primary can serve; every step
+    /// is earned anew. Says whether there was traffic to take.
+    pub(super) fn retreat(&mut self) -> bool {
+        let retreats = self.status.canary_weight > 0 && self.primary_can_serve();
+        if retreats {
+            self.forget_steps();
+            self.route(0);
+            self.act(Action::CommitStatus);
+        }
+        retreats
     }
 
     pub(super) fn inform(&mut self, reason: &'static str, message: String) {
@@ -70,11 +95,14 @@ impl<'a> Draft<'a> {
     pub(super) fn alert(&mut self, severity: Severity, message: String, fields: Vec<AlertField>) {
         let wanted = self.snapshot.canary.analysis.alerts.iter().any(|alert| severity >= alert.severity);
         if wanted {
-            self.status.pending.alerts.push(AlertRecord { severity, message, fields, time: self.now() });
+            let alert = AlertRecord { severity, message, fields, time: self.now() };
+            let owed = &mut self.status.pending.alerts;
+            owed.push(alert);
+            owed.drain(..owed.len().saturating_sub(OWED_ALERTS_LIMIT));
         }
     }
 
-    /// What is being done or waited for, for the conditions.
+    /// What is being done, in words for the conditions.
     pub(super) fn progress(&mut self, message: impl Into<String>) {
         self.progress = Progress::Going(message.into());
     }
@@ -84,11 +112,23 @@ impl<'a> Draft<'a> {
         self.progress = Progress::Stalled(reason, message.into());
     }
 
-    /// Whether the last committed status was stalled for this reason already.
-    pub(super) fn was_stalled(&self, reason: &str) -> bool {
-        self.snapshot.status.conditions.iter().any(|condition| {
+    /// Stalls, and tells people once.
+    pub(super) fn stuck(&mut self, reason: &'static str, message: String) {
+        let told = self.snapshot.status.conditions.iter().any(|condition| {
             condition.kind == conditions::STALLED && condition.status == "True" && condition.reason == reason
-        })
+        });
+        if !told {
+            self.warn(reason, message.clone());
+            self.alert(Severity::Error, message.clone(), refusal::run_fields(self));
+        }
+        self.stall(reason, message);
+    }
+
+    /// Stalls where a part is missing beside the target, and says so.
+    pub(super) fn obstructed(&mut self) -> bool {
+        let Some(obstacle) = &self.snapshot.seen.obstacle else { return false };
+        self.stall("Obstacle", obstacle.clone());
+        true
     }
 
     /// Looks again at `time`, or earlier where something else wants that.
@@ -100,8 +140,17 @@ impl<'a> Draft<'a> {
         TimeDelta::seconds(self.snapshot.canary.analysis.interval_seconds)
     }
 
+    /// How long connections get to drain.
+    pub(super) fn drain(&self) -> TimeDelta {
+        self.interval().min(TimeDelta::seconds(DRAIN_SECONDS))
+    }
+
     pub(super) fn progress_deadline(&self) -> TimeDelta {
         TimeDelta::seconds(self.snapshot.canary.progress_deadline_seconds)
+    }
+
+    pub(super) fn hold_timeout(&self) -> TimeDelta {
+        TimeDelta::seconds(self.snapshot.canary.analysis.hold_timeout_seconds)
     }
 
     /// Whether the primary has a pod that can take traffic.
@@ -109,67 +158,22 @@ impl<'a> Draft<'a> {
         self.snapshot.seen.primary.as_ref().is_some_and(|primary| primary.available_pods > 0)
     }
 
-    /// Remembers this revision as the one that was acted on.
-    pub(super) fn observe(&mut self, revision: &Revision) {
-        self.status.revisions.observed.clone_from(&revision.id);
-        self.status.last_applied_spec.clone_from(&revision.template_hash);
-        self.status.tracked_configs.clone_from(&revision.configs);
+    /// Whether the primary serves what the target asks for.
+    fn serves_what_is_asked_for(&self) -> bool {
+        let asked = matches!(&self.snapshot.seen.target, Some(Ok(target)) if target.revision.id == self.status.revisions.promoted);
+        asked && self.primary_can_serve()
     }
 
-    /// Remembers this revision as the one that the primary runs.
-    pub(super) fn promoted(&mut self, revision_id: &str) {
-        revision_id.clone_into(&mut self.status.revisions.promoted);
-        self.status.last_promoted_spec.clone_from(&self.status.last_applied_spec);
-    }
-
-    /// Resets what belongs to one run, and pins the next one to the target's revision.
-    pub(super) fn pin(&mut self, target: &Target) {
-        let now = self.now();
-        self.clear_run();
-        self.observe(&target.revision);
-        self.status.phase = Phase::Progressing;
-        self.status.revisions.pinned.clone_from(&target.revision.id);
-        self.status.run_start_time = Some(now);
-        self.status.not_ready_since = Some(now);
-        self.status.checks.clear();
-        self.status.pending.scale_down = false;
-    }
-
-    /// Ends the run: its record goes to the history, and the weight to zero.
-    pub(super) fn end_run(&mut self, phase: Phase, outcome: Outcome, reason: String) {
-        let record = Run {
-            revision: self.status.revisions.pinned.clone(),
-            outcome,
-            reason,
-            weight: self.status.canary_weight.max(self.snapshot.status.canary_weight),
-            start_time: self.status.run_start_time,
-            end_time: self.now(),
-        };
-        self.status.history.insert(0, record);
-        self.status.history.truncate(HISTORY_LIMIT);
-        self.clear_run();
-        self.status.phase = phase;
-    }
-
-    fn clear_run(&mut self) {
-        let status = &mut self.status;
-        status.revisions.pinned.clear();
-        status.failed_checks = 0;
-        status.canary_weight = 0;
-        status.iterations = 0;
-        status.step = 0;
-        status.traffic_applied_time = None;
-        status.next_check_time = None;
-        status.hold_since = None;
-        status.not_ready_since = None;
-        status.run_start_time = None;
-    }
-
-    /// Closes the decision: conditions, timestamps, and a commit where the status changed and none was placed.
+    /// Closes the decision: conditions, timestamps, a commit where the status changed and none was placed, and what no
+    /// traffic may wait for.
     pub(super) fn finish(mut self) -> Decision {
         let canary = self.snapshot.canary;
-        conditions::update(&mut self.status, canary.generation, &self.progress, self.snapshot.now);
+        let serves = self.serves_what_is_asked_for();
+        conditions::update(&mut self.status, canary.generation, &self.progress, serves, self.snapshot.now);
         commit_if_changed(self.snapshot.status, &mut self.status, &mut self.actions, self.snapshot.now);
+        if !canary.deleting && canary.revert_on_deletion != canary.has_finalizer {
+            self.actions.push(Action::Finalizer(canary.revert_on_deletion));
+        }
         if !self.status.pending.alerts.is_empty() && !self.actions.contains(&Action::SendAlerts) {
             self.actions.push(Action::SendAlerts);
         }
@@ -187,19 +191,4 @@ fn commit_if_changed(old: &CanaryStatus, new: &mut CanaryStatus, actions: &mut V
     if !actions.contains(&Action::CommitStatus) {
         actions.push(Action::CommitStatus);
     }
-}
-
-/// What follows from a Canary that can't be used as it is written: it says so, and what runs is left as it is.
-pub fn refuse(status: &CanaryStatus, generation: i64, problem: &str, now: DateTime<Utc>) -> Decision {
-    let mut next = status.clone();
-    let progress = Progress::Stalled("InvalidSpec", problem.to_owned());
-    conditions::update(&mut next, generation, &progress, now);
-    let mut actions = Vec::new();
-    let mut notices = Vec::new();
-    if next != *status {
-        next.last_transition_time = Some(now);
-        actions.push(Action::CommitStatus);
-        notices.push(Notice { kind: NoticeKind::Warning, reason: "InvalidSpec", message: problem.to_owned() });
-    }
-    Decision { status: next, actions, notices, next: None }
 }

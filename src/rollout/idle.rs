@@ -4,89 +4,100 @@ use chrono::TimeDelta;
 
 use super::draft::Draft;
 use super::snapshot::Target;
-use super::{Action, Intent, Scale, run};
+use super::{Action, Scale, initialize, run};
 use crate::api::status::Phase;
 
-/// How long a scale-down after a rollback waits for the data plane to confirm that the canary has no traffic.
+/// How long a scale-down after a run waits at most for the data plane to confirm that the canary has no traffic.
 const DRAIN_LIMIT_SECONDS: i64 = 10;
 
 pub(super) fn decide(draft: &mut Draft<'_>, target: &Target) {
-    if draft.snapshot.canary.suspended {
-        draft.progress("Suspended: clear spec.suspend to go on");
-        return;
-    }
-    if draft.status.revisions.observed.is_empty() {
-        baseline(draft, target);
-    }
-    if draft.snapshot.seen.primary.is_none() {
-        restore_primary(draft, target);
-        return;
-    }
     let revision = &target.revision;
-    if revision.id == draft.status.revisions.observed {
-        settle(draft);
+    let known = [&draft.status.revisions.promoted, &draft.status.revisions.observed].contains(&&revision.id);
+    if draft.snapshot.canary.suspended {
+        suspended(draft, known);
+    } else if draft.snapshot.seen.primary.is_none() {
+        restore_primary(draft, target);
     } else if revision.id == draft.status.revisions.promoted {
-        draft.observe(revision);
+        at_promoted(draft, target);
         settle(draft);
-    } else if let Some(obstacle) = &draft.snapshot.seen.obstacle {
-        draft.heal(draft.snapshot.seen.traffic.withdrawn.clone());
-        draft.stall("Obstacle", obstacle.clone());
+    } else if known {
+        settle(draft);
+    } else if draft.snapshot.seen.obstacle.is_some() {
+        settle(draft);
+        draft.obstructed();
     } else {
         run::start(draft, target);
     }
 }
 
-/// A Canary that another controller left has no revisions of ours. Its primary tells what was promoted; a refused
-/// revision is taken to be the one that is there, so that a change of controllers starts no run of its own.
-fn baseline(draft: &mut Draft<'_>, target: &Target) {
-    if target.matches_primary {
-        draft.observe(&target.revision);
-        draft.promoted(&target.revision.id);
-    } else if draft.status.phase == Phase::Failed {
-        draft.observe(&target.revision);
+fn suspended(draft: &mut Draft<'_>, known: bool) {
+    if known {
+        draft.progress("Suspended: clear spec.suspend to go on");
+    } else {
+        draft.progress("Suspended: clear spec.suspend to analyse the new revision");
     }
+}
+
+/// The primary runs what is asked for, whatever was refused before.
+fn at_promoted(draft: &mut Draft<'_>, target: &Target) {
+    draft.observe(&target.revision);
+    if matches!(draft.status.phase, Phase::Initialized | Phase::Succeeded) {
+        return;
+    }
+    draft.status.phase = Phase::Succeeded;
+    draft.inform("RevisionWithdrawn", format!("{} is back at the promoted revision", draft.target_text()));
 }
 
 /// A primary that somebody deleted comes back only as what was promoted.
 fn restore_primary(draft: &mut Draft<'_>, target: &Target) {
-    if target.revision.id == draft.status.revisions.promoted {
-        draft.warn("PrimaryMissing", format!("{} is gone, creating it again", draft.primary_text()));
+    let promoted = &draft.status.revisions.promoted;
+    if promoted.is_empty() {
+        initialize::decide(draft, target);
+    } else if target.revision.id == *promoted {
+        let message = format!("{} is gone, creating it again", draft.primary_text());
+        draft.warn("PrimaryMissing", message.clone());
+        draft.progress(message);
         draft.act(Action::CreatePrimary(target.revision.clone()));
-        return;
+    } else {
+        let message = format!(
+            "{} is gone and {} is not at the promoted revision; set it back to the promoted revision to restore the \
+             primary",
+            draft.primary_text(),
+            draft.target_text()
+        );
+        draft.stuck("PrimaryMissing", message);
     }
-    let message = format!(
-        "{} is gone and {} is not at the promoted revision; set it back to the promoted revision to restore the primary",
-        draft.primary_text(),
-        draft.target_text()
-    );
-    draft.stall("PrimaryMissing", message);
 }
 
 fn settle(draft: &mut Draft<'_>) {
-    // A refused revision stays marked on the route until the next run.
-    let withdrawn =
-        if draft.status.phase == Phase::Failed { draft.snapshot.seen.traffic.withdrawn.clone() } else { None };
-    draft.heal(withdrawn);
+    if draft.retreat() {
+        // Left by another controller: a canary that held the traffic because the primary could not serve.
+        draft.status.pending.scale_down = true;
+        draft.look_again(draft.now());
+        return;
+    }
+    draft.heal();
     if draft.status.pending.scale_down {
         scale_down(draft);
     }
-}
-
-fn scale_down(draft: &mut Draft<'_>) {
-    let traffic = &draft.snapshot.seen.traffic;
-    let decided = draft.snapshot.status.last_transition_time.unwrap_or(draft.snapshot.now);
-    let limit = decided + TimeDelta::seconds(DRAIN_LIMIT_SECONDS);
-    let drained = traffic.applied && traffic.canary_weight.is_none_or(|weight| weight == 0);
-    if drained || draft.now() >= limit {
-        draft.act(Action::ScaleTarget(Scale::Zero));
-        draft.status.pending.scale_down = false;
-        draft.act(Action::CommitStatus);
-    } else {
-        draft.look_again(limit);
+    if let Some(primary) = draft.snapshot.seen.primary.as_ref().filter(|primary| primary.available_pods == 0) {
+        draft.progress(format!("{} has no available pod: {}", draft.primary_text(), primary.message));
     }
 }
 
-/// Where the route is when no run is on.
-pub(super) fn closed(withdrawn: Option<String>) -> Action {
-    Action::Route(Intent { canary_weight: 0, withdrawn })
+/// The canary goes once its connections had time to drain and the data plane confirmed that it has no traffic. A data
+/// plane that never does keeps a refused revision alive only so long.
+fn scale_down(draft: &mut Draft<'_>) {
+    let ended = draft.status.history.first().map_or(draft.snapshot.now, |run| run.end_time);
+    let no_record = draft.status.history.is_empty();
+    let (earliest, latest) = (ended + draft.drain(), ended + TimeDelta::seconds(DRAIN_LIMIT_SECONDS));
+    let confirmed = draft.snapshot.carries(0);
+    let due = if confirmed { earliest } else { latest };
+    if draft.now() < due && !(no_record && confirmed) {
+        draft.look_again(due);
+        return;
+    }
+    draft.act(Action::ScaleTarget(Scale::Zero));
+    draft.status.pending.scale_down = false;
+    draft.act(Action::CommitStatus);
 }

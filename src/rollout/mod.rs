@@ -3,17 +3,23 @@
 //! [`needs`] says which numbers a pass wants before it can decide; [`decide`] is the only place that chooses a
 //! transition. Both are total: no error, no panic, no I/O, no clock.
 
+mod adopt;
+mod check;
 mod conditions;
 mod decide;
 mod decision;
 mod draft;
 mod idle;
+mod impeded;
 mod initialize;
+mod invalid;
+mod ledger;
 pub mod object;
 pub mod ownership;
 mod promote;
 mod refusal;
 mod run;
+mod situation;
 mod snapshot;
 mod terminate;
 #[cfg(test)]
@@ -22,6 +28,10 @@ mod write;
 
 pub use decide::{Needs, decide, needs};
 pub use decision::{Action, Decision, Intent, Notice, NoticeKind, Scale};
-pub use draft::refuse;
+pub use impeded::{impeded, retried};
+pub use invalid::{let_go, refuse};
 pub use snapshot::{Readiness, Revision, Seen, Snapshot, Target, Traffic};
 pub use write::{ResourceId, Write};
+
+#[cfg(test)]
+mod tests;

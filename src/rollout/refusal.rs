@@ -1,8 +1,7 @@
 //! Taking a revision back, and saying why.
 
-use chrono::TimeDelta;
-
 use super::draft::Draft;
+use super::ledger::run_mark;
 use super::{Action, Intent};
 use crate::api::checked::Severity;
 use crate::api::status::{AlertField, CheckReport, Outcome, Phase};
@@ -24,26 +23,22 @@ impl Refusal {
 /// Users first: the route, then the record, then people; the canary is scaled down once it is seen without traffic.
 /// The route remembers the refusal, so that a crash before the record is written can't bring the traffic back.
 pub(super) fn roll_back(draft: &mut Draft<'_>, refusal: &Refusal) {
-    let pinned = draft.status.revisions.pinned.clone();
+    let withdrawn = Some(run_mark(&draft.status));
     let fields = refusal_fields(draft, refusal);
     let failed_checks = draft.status.failed_checks;
     draft.end_run(Phase::Failed, Outcome::RolledBack, refusal.reason.clone());
     draft.status.pending.scale_down = true;
-    draft.act(Action::Route(Intent { canary_weight: 0, withdrawn: Some(pinned) }));
+    draft.act(Action::Route(Intent { canary_weight: 0, withdrawn }));
     draft.act(Action::CommitStatus);
-    let target = draft.target_text();
+    let canary = &draft.snapshot.canary.key;
     if failed_checks >= draft.snapshot.canary.analysis.threshold {
-        draft.warn("RolledBack", format!("Rolling back {target} failed checks threshold reached {failed_checks}"));
+        draft.warn("RolledBack", format!("Rolling back {canary} failed checks threshold reached {failed_checks}"));
     }
-    draft.warn("RolledBack", format!("Rolling back {target}: {}", refusal.reason));
-    draft.warn("Failed", format!("Canary failed! Scaling down {target}"));
-    draft.alert(
-        Severity::Error,
-        format!("Canary {} was rolled back: {}", draft.snapshot.canary.key, refusal.reason),
-        fields,
-    );
+    draft.warn("RolledBack", format!("Rolling back {canary}: {}", refusal.reason));
+    draft.warn("Failed", format!("Canary failed! Scaling down {canary}"));
+    draft.alert(Severity::Error, format!("Canary {canary} was rolled back: {}", refusal.reason), fields);
     draft.progress("");
-    draft.look_again(draft.now() + TimeDelta::seconds(1));
+    draft.look_again(draft.now());
 }
 
 /// What every alert of a run tells.
@@ -52,7 +47,7 @@ pub(super) fn run_fields(draft: &Draft<'_>) -> Vec<AlertField> {
     [
         ("Target", format!("Deployment/{}", draft.target_text())),
         ("Revision", draft.status.revisions.pinned.clone()),
-        ("Weight reached", format!("{} %", draft.status.canary_weight)),
+        ("Weight reached", format!("{} %", draft.status.highest_weight)),
         ("Traffic routing", canary.provider.as_str().to_owned()),
         ("Failed checks threshold", canary.analysis.threshold.to_string()),
         ("Progress deadline", format!("{}s", canary.progress_deadline_seconds)),

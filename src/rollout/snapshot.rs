@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::analysis::Measurement;
-use crate::api::checked::ValidatedCanary;
+use crate::api::checked::{Provider, ValidatedCanary};
 use crate::api::status::CanaryStatus;
 
 /// Everything that a decision rests on.
@@ -17,13 +17,14 @@ pub struct Snapshot<'a> {
     pub status: &'a CanaryStatus,
     /// What is there now.
     pub seen: &'a Seen,
-    /// Answers to what [`needs`](super::needs) asked for; empty when it asked for nothing.
+    /// Answers to what [`needs`](super::needs) asked for, in the order of the checks; empty when it asked for nothing.
     pub measurements: &'a [Measurement],
     /// The time of this pass.
     pub now: DateTime<Utc>,
 }
 
-/// What is there now.
+/// What is there now. It may lag behind what others did, but never behind Serin's own writes: a routing object or a
+/// primary from before a write of ours would let a decision be taken twice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     /// The target Deployment, or why it can't be used, in words for the user.
@@ -68,6 +69,8 @@ pub struct Revision {
 pub struct Readiness {
     /// Rolled out at its newest generation, no old replicas left, and at least the threshold of pods available.
     pub ready: bool,
+    /// No pod of it is left but those that are on their way out, and its controller has seen that none is wanted.
+    pub at_rest: bool,
     /// Pods that can take traffic now.
     pub available_pods: i32,
     /// The Deployment reports `ProgressDeadlineExceeded`.
@@ -85,6 +88,26 @@ pub struct Traffic {
     pub applied: bool,
     /// What the data plane objects to, or what is waited for; empty when applied.
     pub message: String,
-    /// Revision from which a rollback took the traffic, as the routing object itself remembers it.
+    /// The run from which a rollback took the traffic, as the routing object itself remembers it: the last
+    /// [`Intent::withdrawn`](super::Intent::withdrawn) that was written, letter by letter.
     pub withdrawn: Option<String>,
+}
+
+impl Snapshot<'_> {
+    /// Whether the canary has just this share of the traffic (per cent), and the data plane confirmed it.
+    pub(super) fn carries(&self, canary_weight: i32) -> bool {
+        let traffic = &self.seen.traffic;
+        let in_place = match self.canary.provider {
+            Provider::GatewayApi => traffic.canary_weight == Some(canary_weight),
+            Provider::Kubernetes => true,
+        };
+        in_place && traffic.applied
+    }
+}
+
+impl Readiness {
+    /// Whether all is rolled out and there is a pod to take traffic: with a threshold of zero, none may be ready.
+    pub(super) fn serves(&self) -> bool {
+        self.ready && self.available_pods > 0
+    }
 }

@@ -17,7 +17,13 @@ pub fn readiness(deployment: &Value, threshold_percent: i32) -> Readiness {
     let deadline_exceeded = observed && progress_reason(deployment) == Some("ProgressDeadlineExceeded");
     let message =
         obstacle(deployment, threshold_percent, available_pods, observed, deadline_exceeded).unwrap_or_default();
-    Readiness { ready: message.is_empty(), available_pods, deadline_exceeded, message }
+    let at_rest = observed && count(deployment, "/spec/replicas") == Some(0) && pods(deployment) == 0;
+    Readiness { ready: message.is_empty(), at_rest, available_pods, deadline_exceeded, message }
+}
+
+/// Pods that are not on their way out.
+fn pods(deployment: &Value) -> i32 {
+    count(deployment, "/status/replicas").unwrap_or(0)
 }
 
 fn obstacle(
@@ -30,7 +36,7 @@ fn obstacle(
     // The API server's default.
     let wanted = count(deployment, "/spec/replicas").unwrap_or(1);
     let status = |field: &str| count(deployment, &format!("/status/{field}")).unwrap_or(0);
-    let (updated, all) = (status("updatedReplicas"), status("replicas"));
+    let (updated, all) = (status("updatedReplicas"), pods(deployment));
     let needed = needed_pods(updated, threshold_percent);
     if !observed {
         Some("waiting for the Deployment controller to see the newest generation".to_owned())
@@ -119,6 +125,7 @@ mod tests {
                 0,
                 "scaled to zero, so no pod can take traffic",
             ),
+            case("not at rest yet", 0, [1, 1, 1], 100, "scaled to zero, so no pod can take traffic"),
             case("scaled down with pods still going", 1, [2, 2, 2], 100, ""),
         ];
         for Case { name, replicas, pods: [all, updated, available], threshold, expected } in cases {
@@ -130,6 +137,7 @@ mod tests {
             let result = readiness(&deployment, threshold);
             assert_eq!((result.message.as_str(), result.ready), (expected, expected.is_empty()), "{name}");
             assert_eq!(result.available_pods, available, "{name}");
+            assert_eq!(result.at_rest, (replicas, all) == (0, 0), "{name}");
         }
     }
 

@@ -7,7 +7,18 @@
 #![allow(clippy::print_stderr, reason = "a test tells why it could not run")]
 #![allow(clippy::unchecked_time_subtraction, reason = "the machine has been up for longer than any of these")]
 
+mod autoscaling;
+mod bad_input;
+mod conditions;
+mod configs;
+mod crashes;
+mod drift;
+mod leaders;
+mod outages;
+mod privileges;
+mod readiness;
 mod scene;
+mod strategies;
 mod weighted;
 
 use std::future::Future;
@@ -22,7 +33,9 @@ use tokio::runtime::Runtime;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
+        let mut all = trials(None);
+        all.push(privileges::trial(&Scenarios { shared: None }, false));
+        return libtest_mimic::run(&arguments, all).exit_code();
     }
     serin_testbed::enter();
     match run(&arguments) {
@@ -51,7 +64,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     })?;
     let shared = Shared { runtime, testbed };
     let conclusion = libtest_mimic::run(arguments, trials(Some(&shared)));
-    Ok(conclusion.exit_code())
+    // Alone and last: it looks back at what all of the others did.
+    let after_all_others = conclusion.num_filtered_out == 0 && conclusion.num_ignored == 0;
+    let last = privileges::trial(&Scenarios { shared: Some(shared) }, after_all_others);
+    let verdict = libtest_mimic::run(arguments, vec![last]);
+    Ok(if conclusion.has_failed() { conclusion.exit_code() } else { verdict.exit_code() })
 }
 
 fn rustls_provider() {
@@ -74,6 +91,16 @@ fn trials(shared: Option<&Shared>) -> Vec<Trial> {
     let scenario = Scenarios { shared: shared.cloned() };
     let mut trials = Vec::new();
     weighted::register(&scenario, &mut trials);
+    configs::register(&scenario, &mut trials);
+    outages::register(&scenario, &mut trials);
+    crashes::register(&scenario, &mut trials);
+    readiness::register(&scenario, &mut trials);
+    leaders::register(&scenario, &mut trials);
+    autoscaling::register(&scenario, &mut trials);
+    drift::register(&scenario, &mut trials);
+    conditions::register(&scenario, &mut trials);
+    strategies::register(&scenario, &mut trials);
+    bad_input::register(&scenario, &mut trials);
     trials
 }
 

@@ -102,6 +102,11 @@ impl Scene {
         self.testbed.apply(&object.to_string()).await.map(drop)
     }
 
+    /// Applies many objects at once.
+    pub async fn apply_all(&self, objects: &[Value]) -> Result<()> {
+        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects})).await
+    }
+
     /// Merges a patch into the Canary `frontend`.
     pub async fn patch_canary(&self, patch: &Value) -> Result<()> {
         let api = self.canaries();
@@ -149,6 +154,27 @@ impl Scene {
         .await
     }
 
+    /// Waits until so many runs have ended and the canary is on its way to zero, however the last one ended.
+    pub async fn ended(&self, runs: usize) -> Result<CanaryStatus> {
+        self.reach_when(&format!("the end of run {runs}"), |status| {
+            status.history.len() >= runs && !status.pending.scale_down
+        })
+        .await
+    }
+
+    /// Whether the route has only had weight 0 since then, and had it when that moment came.
+    pub fn closed_since(&self, since: Instant) -> bool {
+        let weights = self.timed_weights();
+        let last_before = weights.iter().rev().find(|(at, _)| *at < since);
+        last_before.is_none_or(|(_, weight)| *weight == 0)
+            && weights.iter().filter(|(at, _)| *at >= since).all(|(_, weight)| *weight == 0)
+    }
+
+    /// How many alerts with these words the sink has received.
+    pub fn count_alerts(&self, words: &str) -> usize {
+        self.sink.received().iter().filter(|alert| alert.body.to_string().contains(words)).count()
+    }
+
     /// Users of this scenario's host.
     pub fn users(&self) -> Result<Users> {
         Users::start(self.testbed.gateway_address(), &self.host(), REQUESTS_PER_SECOND)
@@ -159,7 +185,7 @@ impl Scene {
         format!("{}.example", self.namespace)
     }
 
-    /// Every weight of the canary that the route had so far, in order, without repetitions.
+    /// Every weight of the canary that the route `frontend` had so far, in order, without repetitions.
     pub fn weights(&self) -> Vec<i32> {
         let mut weights: Vec<i32> = self.timed_weights().into_iter().map(|(_, weight)| weight).collect();
         weights.dedup();
@@ -181,6 +207,17 @@ impl Scene {
             .filter(|event| event.regarding.as_ref().is_some_and(|object| object.kind.as_deref() == Some("Canary")))
             .filter_map(|event| event.note)
             .collect())
+    }
+
+    /// Waits until there is an Event of the Canary `frontend` whose text contains these words; they are written last,
+    /// one by one. Returns the texts of all.
+    pub async fn event_with(&self, words: &str) -> Result<Vec<String>> {
+        wait_until(&format!("an Event with {words:?}"), Duration::from_secs(20), async || {
+            let events = self.events().await?;
+            ensure!(events.iter().any(|event| event.contains(words)), "there are {events:?}");
+            Ok(events)
+        })
+        .await
     }
 
     /// Records every image that the primary is told to run from now on.
@@ -325,7 +362,8 @@ pub fn canary_weight(route: &DynamicObject) -> Option<i32> {
 }
 
 async fn record_weights(routes: Api<DynamicObject>, weights: Arc<Mutex<Vec<(Instant, i32)>>>) {
-    let mut stream = watcher(routes, watcher::Config::default()).default_backoff().touched_objects().boxed();
+    let config = watcher::Config::default().fields("metadata.name=frontend");
+    let mut stream = watcher(routes, config).default_backoff().touched_objects().boxed();
     while let Some(event) = stream.next().await {
         let Ok(route) = event else { continue };
         if let Some(weight) = canary_weight(&route) {

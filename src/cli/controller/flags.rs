@@ -9,8 +9,9 @@ use crate::api::checked::{ObjectKey, Provider};
 use crate::controller::logs::{LogFormat, LogLevel};
 use crate::controller::options::Options;
 
-/// Flags of `serin controller`. One dash will do, as in Flagger.
+/// Flags of `serin controller`. One dash will do, and of a flag that comes twice the last one holds, as in Flagger.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub struct ControllerArgs {
     /// Kubeconfig file [default: KUBECONFIG, ~/.kube/config, or the pod's service account]
     #[arg(long, value_name = "FILE")]

@@ -36,6 +36,15 @@ fn without_flags_the_defaults_hold() {
 }
 
 #[test]
+fn of_a_flag_that_is_given_twice_the_last_one_counts() {
+    let arguments =
+        "--port=1 --gateway=a/b --enable-leader-election=false --port=2 --gateway=c/d --enable-leader-election";
+    let settings = settings(arguments, &[]).unwrap();
+    assert_eq!((settings.port, settings.leader_election), (2, true));
+    assert_eq!(settings.options.gateways, [ObjectKey::new("a", "b"), ObjectKey::new("c", "d")]);
+}
+
+#[test]
 fn the_arguments_of_a_flagger_deployment_are_taken_as_they_are() {
     let settings = settings(
         "-log-level=debug -mesh-provider=gatewayapi:v1 -metrics-server=http://prometheus.monitoring:9090 \

@@ -18,12 +18,18 @@ pub fn objection(route: &Value, parent: &Value, name: &ObjectKey) -> Option<Stri
     if reports.iter().any(Option::is_none) {
         return None;
     }
+    let unheard = reports.is_empty();
     let refusal = reports.into_iter().flatten().find_map(|objection| match objection {
         Objection::Refused(why) => Some(why),
         Objection::Waiting => None,
     });
     Some(match refusal {
         Some(why) => format!("{parent} refuses HTTPRoute {name}: {why}"),
+        None if unheard => format!(
+            "waiting for {parent} to accept HTTPRoute {name}: nobody answers for it, so see that it exists and takes routes \
+             of namespace {}",
+            name.namespace
+        ),
         None => format!("waiting for {parent} to accept HTTPRoute {name}"),
     })
 }

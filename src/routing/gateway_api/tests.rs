@@ -239,10 +239,12 @@ fn report(parent: &Value, conditions: &[(&str, &str, Option<i64>)]) -> Value {
 fn a_route_is_applied_when_each_parent_accepted_it_as_it_is_now() {
     let gateway = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "contour", "namespace": "projectcontour"});
     let waiting = "waiting for Gateway contour.projectcontour to accept HTTPRoute frontend.default";
+    let unheard = "waiting for Gateway contour.projectcontour to accept HTTPRoute frontend.default: nobody answers for it, so see \
+                   that it exists and takes routes of namespace default";
     let refuses = "Gateway contour.projectcontour refuses HTTPRoute frontend.default: TheReason";
     let yes = |observed| vec![("Accepted", "True", observed), ("ResolvedRefs", "True", observed)];
     let cases = [
-        ("no report", vec![], waiting),
+        ("no report", vec![], unheard),
         ("Contour, Istio: accepted", vec![report(&gateway, &yes(Some(4)))], ""),
         ("newer than we know", vec![report(&gateway, &yes(Some(5)))], ""),
         ("accepted before the last change", vec![report(&gateway, &yes(Some(3)))], waiting),
@@ -267,11 +269,11 @@ fn a_route_is_applied_when_each_parent_accepted_it_as_it_is_now() {
             vec![report(&json!({"name": "contour", "namespace": "projectcontour"}), &yes(Some(4)))],
             "",
         ),
-        ("another namespace", vec![report(&json!({"name": "contour"}), &yes(Some(4)))], waiting),
+        ("another namespace", vec![report(&json!({"name": "contour"}), &yes(Some(4)))], unheard),
         (
             "another name",
             vec![report(&json!({"name": "other", "namespace": "projectcontour"}), &yes(Some(4)))],
-            waiting,
+            unheard,
         ),
         (
             "two controllers, one serves it",
@@ -299,20 +301,20 @@ fn parents_are_told_apart_and_all_must_accept() {
             "another port",
             vec![service.clone()],
             vec![report(&json!({"group": "", "kind": "Service", "name": "frontend", "port": 81}), &yes)],
-            "waiting for Service frontend.default (port 80) to accept HTTPRoute frontend.default",
+            "waiting for Service frontend.default (port 80) to accept HTTPRoute frontend.default: nobody answers for it, so see that it exists and takes routes of namespace default",
         ),
         (
             "another section",
             vec![section.clone()],
             vec![report(&json!({"name": "edge", "sectionName": "http"}), &yes)],
-            "waiting for Gateway edge.default (section https) to accept HTTPRoute frontend.default",
+            "waiting for Gateway edge.default (section https) to accept HTTPRoute frontend.default: nobody answers for it, so see that it exists and takes routes of namespace default",
         ),
         ("the section left out", vec![section.clone()], vec![report(&json!({"name": "edge"}), &yes)], ""),
         (
             "one of two",
             vec![service, section],
             vec![report(&linkerd, &yes)],
-            "waiting for Gateway edge.default (section https) to accept HTTPRoute frontend.default",
+            "waiting for Gateway edge.default (section https) to accept HTTPRoute frontend.default: nobody answers for it, so see that it exists and takes routes of namespace default",
         ),
     ];
     for (name, parents, reports, expected) in cases {

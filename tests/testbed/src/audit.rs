@@ -8,12 +8,16 @@ use anyhow::{Context, Result};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-/// What is written down: every request once, without bodies.
+/// What is written down: every request once; changes of routes with what was asked for, everything else without bodies.
 pub(crate) const POLICY: &str = r#"{
   "apiVersion": "audit.k8s.io/v1",
   "kind": "Policy",
   "omitStages": ["RequestReceived"],
-  "rules": [{"level": "Metadata"}]
+  "rules": [
+    {"level": "Request", "verbs": ["create", "update", "patch"],
+     "resources": [{"group": "gateway.networking.k8s.io", "resources": ["httproutes"]}]},
+    {"level": "Metadata"}
+  ]
 }"#;
 
 /// One request to the API server. A watch counts once, when it opens.
@@ -31,12 +35,18 @@ pub struct AuditEntry {
     pub name: String,
     /// Who asked, such as `system:serviceaccount:NAMESPACE:NAME`.
     pub user: String,
+    /// Which of the user's credentials: for a `ServiceAccount` the id of the token (`JTI=...`), else empty.
+    pub credential: String,
     /// The HTTP status that the server answered; 0 when it did not.
     pub code: u16,
     /// The path and the query.
     pub uri: String,
     /// When the request arrived.
     pub time: SystemTime,
+    /// When it was answered.
+    pub answered: SystemTime,
+    /// What was sent, for changes of `HTTPRoutes`; null otherwise.
+    pub body: Value,
 }
 
 impl AuditEntry {
@@ -48,11 +58,13 @@ impl AuditEntry {
     fn parse(event: &Value) -> Option<Self> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let verb = text("/verb");
-        let wanted_stage = if verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+        let code = event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0) as u16;
+        // A watch that is refused never starts.
+        let wanted_stage = if verb == "watch" && code < 400 { "ResponseStarted" } else { "ResponseComplete" };
         if text("/stage") != wanted_stage {
             return None;
         }
-        let time: Timestamp = text("/requestReceivedTimestamp").parse().ok()?;
+        let time = |pointer: &str| -> Option<SystemTime> { Some(text(pointer).parse::<Timestamp>().ok()?.into()) };
         Some(Self {
             verb,
             resource: text("/objectRef/resource"),
@@ -60,9 +72,12 @@ impl AuditEntry {
             namespace: text("/objectRef/namespace"),
             name: text("/objectRef/name"),
             user: text("/user/username"),
-            code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0) as u16,
+            credential: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
+            code,
             uri: text("/requestURI"),
-            time: time.into(),
+            time: time("/requestReceivedTimestamp")?,
+            answered: time("/stageTimestamp")?,
+            body: event.get("requestObject").cloned().unwrap_or_default(),
         })
     }
 }

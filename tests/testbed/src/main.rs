@@ -1,6 +1,7 @@
 //! `testbed`: a Kubernetes cluster of real components, by hand.
 
 mod check;
+mod demo;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -31,6 +32,8 @@ enum Task {
     },
     /// Starts a testbed and checks that its parts do what the tests rely on.
     Check(StateOptions),
+    /// Shows a release that is promoted and one that is taken back, with real traffic.
+    Demo(demo::DemoOptions),
     /// Runs the test application, as its environment says (see the README).
     App,
     /// Runs the node against an API server.
@@ -66,7 +69,7 @@ fn main() -> ExitCode {
         serin_testbed::enter();
     }
     let arguments = Arguments::parse();
-    if matches!(arguments.task, Task::Up(_) | Task::Run { .. } | Task::Check(_)) {
+    if matches!(arguments.task, Task::Up(_) | Task::Run { .. } | Task::Check(_) | Task::Demo(_)) {
         serin_testbed::enter();
     }
     match perform(arguments.task) {
@@ -86,6 +89,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             check::run(&Testbed::start(options.into()).await?).await?;
             Ok(ExitCode::SUCCESS)
         }),
+        Task::Demo(options) => block_on(demo::run(options)),
         Task::App => serin_testbed::run_app().map(|()| ExitCode::SUCCESS),
         Task::Node { kubeconfig, state_dir } => {
             serin_testbed::run_node(&kubeconfig, state_dir).map(|()| ExitCode::SUCCESS)
