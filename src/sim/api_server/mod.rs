@@ -3,6 +3,8 @@
 //!
 //! No sockets, no randomness (uids and generated names come from counters), and no clock but `crate::clock` and tokio's.
 
+#![allow(clippy::result_large_err, reason = "a refusal is what the API server answers, and it is rare")]
+
 mod decode;
 mod discovery;
 mod errors;
@@ -267,7 +269,9 @@ impl ApiServer {
         if !records.is_empty() {
             let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for record in &records {
-                checks.iter().for_each(|check| check(record));
+                for check in &checks {
+                    check(record);
+                }
             }
         }
         result

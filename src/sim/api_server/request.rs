@@ -1,7 +1,7 @@
 //! What a request asks for: path, query and headers in the words of the API.
 
 use http::Method;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, USER_AGENT};
 use http::request::Parts;
 use serde::Deserialize;
 
@@ -67,10 +67,11 @@ impl Request {
     /// Reads the head of a request; `None` where the path names nothing.
     pub fn read(parts: &Parts) -> Option<Self> {
         let path = parts.uri.path().to_owned();
-        let query = parts.uri.query().unwrap_or_default();
-        let query = axum::extract::Query::<Query>::try_from_uri(&parts.uri).map(|query| query.0).unwrap_or_else(|_| {
-            Query { watch: query.contains("watch=true").then(|| "true".to_owned()), ..Query::default() }
-        });
+        let text = parts.uri.query().unwrap_or_default();
+        // Parameters that can't be read are as if they were not there, but for the one that decides what this is.
+        let unread = || Query { watch: text.contains("watch=true").then(|| "true".to_owned()), ..Query::default() };
+        let query = axum::extract::Query::<Query>::try_from_uri(&parts.uri);
+        let query = query.map_or_else(|_| unread(), |query| query.0);
         let target = target(&path)?;
         let is_named = matches!(&target, Target::Objects { name: Some(_), .. });
         let verb = match parts.method {
@@ -83,7 +84,7 @@ impl Request {
             _ if is_set(query.watch.as_ref()) => "watch",
             _ => "list",
         };
-        let header = |name| text(&parts.headers, name);
+        let header = |name| header_text(&parts.headers, &name);
         let media_type = header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
         let agent = header(USER_AGENT).split('/').next().unwrap_or_default().to_owned();
         let is_partial = header(ACCEPT).contains("as=PartialObjectMetadata");
@@ -123,7 +124,7 @@ impl Target {
     }
 }
 
-fn text(headers: &HeaderMap, name: http::HeaderName) -> &str {
+fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::decode;
 use super::fields::FieldSet;
 use super::schema::{Reader, Schema};
+use super::strategy::Part;
 use crate::api::crd;
 
 /// A kind with a strategy of its own.
@@ -43,10 +44,8 @@ pub struct Resource {
     pub has_rules: bool,
     /// What an object of this kind is before anybody says anything.
     pub empty: Value,
-    /// The fields that writes of the object itself leave alone.
-    pub reset: FieldSet,
-    /// The fields that writes of its status leave alone.
-    pub status_reset: FieldSet,
+    reset: FieldSet,
+    status_reset: FieldSet,
 }
 
 impl Resource {
@@ -58,6 +57,14 @@ impl Resource {
     /// For example `deployments.apps`.
     pub fn qualified_plural(&self) -> String {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// The fields that writes of this part leave alone.
+    pub fn reset_of(&self, part: Part) -> &FieldSet {
+        match part {
+            Part::Object => &self.reset,
+            Part::Status => &self.status_reset,
+        }
     }
 
     /// Whether a CRD defines it.

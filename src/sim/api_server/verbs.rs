@@ -86,7 +86,7 @@ impl State {
         let has_version = object["metadata"].get("resourceVersion").is_some();
         let managers = requested_managers(&object, &Managers::default());
         remove_managers(&mut object);
-        let (api_version, reset) = (kind.api_version(), self.reset_of(kind, context.part));
+        let (api_version, reset) = (kind.api_version(), kind.reset_of(context.part));
         let managers = managers.after_update(&kind.schema, &kind.empty, &object, &context.writer(&api_version), reset);
         self.insert(context, key, object, managers, has_version)
     }
@@ -205,7 +205,7 @@ impl State {
             return Err(errors::not_found(kind, &key.name));
         }
         check_configuration(kind, key, configuration)?;
-        let (api_version, reset) = (kind.api_version(), self.reset_of(kind, context.part));
+        let (api_version, reset) = (kind.api_version(), kind.reset_of(context.part));
         let writer = context.writer(&api_version);
         let (before, managers) = match live {
             None => (&kind.empty, Managers::default()),
@@ -231,13 +231,6 @@ impl State {
         }
     }
 
-    fn reset_of(&self, kind: &'static Resource, part: Part) -> &'static super::fields::FieldSet {
-        match part {
-            Part::Object => &kind.reset,
-            Part::Status => &kind.status_reset,
-        }
-    }
-
     fn track_and_replace(
         &mut self,
         context: &Context<'_>,
@@ -260,7 +253,7 @@ impl State {
             managers
         } else {
             let api_version = kind.api_version();
-            let reset = self.reset_of(kind, context.part);
+            let reset = kind.reset_of(context.part);
             managers.after_update(&kind.schema, &live.value, &object, &context.writer(&api_version), reset)
         };
         self.replace(context, key, live, object, managers)

@@ -103,14 +103,15 @@ impl Ownership {
 
     /// As conflicts name it.
     fn printed(&self) -> String {
-        let mut text = format!("{:?}", self.manager);
-        if !self.subresource.is_empty() {
-            text += &format!(" with subresource {:?}", self.subresource);
-        }
-        if self.operation == Operation::Update {
-            text += &format!(" using {}", self.api_version);
-        }
-        text
+        let subresource = match self.subresource.as_str() {
+            "" => String::new(),
+            name => format!(" with subresource {name:?}"),
+        };
+        let version = match self.operation {
+            Operation::Apply => String::new(),
+            Operation::Update => format!(" using {}", self.api_version),
+        };
+        format!("{:?}{subresource}{version}", self.manager)
     }
 }
 
@@ -166,7 +167,7 @@ impl Managers {
         writer: &Writer<'_>,
         reset: &FieldSet,
     ) -> Self {
-        let comparison = written(compare(schema, live, new), reset);
+        let comparison = written(&compare(schema, live, new), reset);
         let taken = comparison.modified.union(comparison.added);
         for entry in &mut self.entries {
             entry.fields = entry.fields.difference(&taken).difference(&comparison.removed);
@@ -197,9 +198,9 @@ impl Managers {
         let applied = structured::fields(schema, configuration).recursive_difference(reset);
         let entry = self.entry(writer, Operation::Apply);
         let last = std::mem::replace(&mut entry.fields, applied);
-        entry.api_version = writer.api_version.to_owned();
+        writer.api_version.clone_into(&mut entry.api_version);
         let object = self.prune(schema, merged, &last);
-        let comparison = written(compare(schema, live, &object), reset);
+        let comparison = written(&compare(schema, live, &object), reset);
         let changed = comparison.modified.union(comparison.added);
         let others = || self.entries.iter().filter(|entry| !entry.is_of(writer, Operation::Apply));
         let conflicts: Vec<Conflict> = others()
@@ -268,7 +269,7 @@ impl Managers {
 }
 
 /// The comparison without the fields that this endpoint does not write.
-fn written(comparison: Comparison, reset: &FieldSet) -> Comparison {
+fn written(comparison: &Comparison, reset: &FieldSet) -> Comparison {
     Comparison {
         added: comparison.added.recursive_difference(reset),
         modified: comparison.modified.recursive_difference(reset),
