@@ -16,7 +16,10 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         draft.forget_steps();
         draft.status.phase = Phase::Terminating;
         draft.status.not_ready_since = Some(draft.now());
-        draft.route(0);
+        // A route that is not there yet would only send users to a primary that may not serve.
+        if draft.snapshot.seen.traffic.canary_weight.is_some() {
+            draft.route(0);
+        }
         draft.act(Action::CommitStatus);
         draft.inform("Terminating", format!("Terminating canary {}", draft.snapshot.canary.key));
     }
