@@ -73,7 +73,9 @@ fn collect_messages(schema: &Value, messages: &mut Vec<String>) {
 /// The same with everything that can't be the same replaced by what must be: names for uids and times, ranks for versions.
 pub fn masked(seen: &[Seen]) -> Vec<Seen> {
     let mut versions = BTreeSet::new();
-    seen.iter().for_each(|seen| collect_versions(&seen.body, &mut versions));
+    for seen in seen {
+        collect_versions(&seen.body, &mut versions);
+    }
     let mut mask = Mask {
         versions: versions
             .into_iter()
@@ -128,7 +130,7 @@ impl Mask {
                             *inner = json!(self.versions.get(version).cloned().unwrap_or_else(|| "unknown".to_owned()));
                         }
                         ("creationTimestamp" | "deletionTimestamp" | "time", Value::String(_)) => {
-                            *inner = json!("time")
+                            *inner = json!("time");
                         }
                         ("clusterIP", Value::String(address)) if address != "None" => *inner = json!("address"),
                         ("clusterIPs", Value::Array(list)) if *list != [json!("None")] => *inner = json!("addresses"),

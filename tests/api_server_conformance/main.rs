@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test tells what it did")]
 #![allow(clippy::disallowed_methods, reason = "it runs against a real server in real time")]
 #![allow(missing_docs, reason = "a test")]
+#![allow(clippy::expect_used, reason = "a test may panic")]
 
 mod compare;
 mod garbage;

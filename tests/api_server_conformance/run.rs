@@ -201,10 +201,10 @@ impl Runner {
         let mut token = String::new();
         loop {
             let mut query = query.clone();
-            query.push(("continue", token));
+            query.push(("continue", token.clone()));
             let call = Call { path: step.kind.path(&self.namespace), query, partial: *partial, ..Call::default() };
             let (code, mut body) = self.send(Method::GET, call).await?;
-            token = body["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+            body["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);
             if let Some(metadata) = body["metadata"].as_object_mut() {
                 metadata.insert("continue".to_owned(), json!(!token.is_empty()));
                 metadata.remove("resourceVersion");
@@ -228,10 +228,11 @@ impl Runner {
         };
         let (code, answer) = self.send(Method::POST, call).await?;
         ensure!(code == 201, "the sentinel was refused: {answer}");
-        let mut path = format!("{}?watch=true&resourceVersion={start}&timeoutSeconds=60", kind.path(&self.namespace));
-        if !labels.is_empty() {
-            path += &format!("&labelSelector={}", labels.replace('=', "%3D"));
-        }
+        let labels_query = encoded(labels);
+        let path = format!(
+            "{}?watch=true&resourceVersion={start}&timeoutSeconds=60&labelSelector={labels_query}",
+            kind.path(&self.namespace)
+        );
         let response = self.client.send(request(Method::GET, &path, "", partial, Vec::new())?).await?;
         let mut stream = response.into_body();
         let (mut events, mut text) = (Vec::new(), String::new());

@@ -4,6 +4,8 @@
 mod field_set;
 mod ownership;
 mod structured;
+#[cfg(test)]
+mod tests;
 
 pub use field_set::FieldSet;
 pub use ownership::{Conflict, Managers, Writer};

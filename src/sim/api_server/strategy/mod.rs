@@ -118,7 +118,7 @@ pub fn set_or_remove(object: &mut Value, field: &str, value: Option<Value>) {
 pub fn validate(resource: &Resource, live: Option<&Value>, object: &Value) -> Vec<FieldError> {
     let mut errors = metadata::validate(resource, live, object);
     if resource.is_custom() {
-        structural::validate(resource, object, &mut errors);
+        structural::validate(resource, live, object, &mut errors);
     } else {
         validation::validate(resource.family, live, object, &mut errors);
     }

@@ -9,8 +9,8 @@ use crate::sim::api_server::schema::{Relation, Rules, Schema, Shape};
 const RULES_NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the \
                                  existing errors to complete validation";
 
-/// Adds everything that is wrong with an object to `errors`.
-pub fn validate(resource: &Resource, object: &Value, errors: &mut Vec<FieldError>) {
+/// Adds everything that is wrong with an object to `errors`; what is as in the `live` one is right.
+pub fn validate(resource: &Resource, live: Option<&Value>, object: &Value, errors: &mut Vec<FieldError>) {
     let schema = &resource.schema;
     let (mut structural, mut unique) = (Vec::new(), Vec::new());
     if let Shape::Object { fields, .. } = &schema.shape {
@@ -18,7 +18,8 @@ pub fn validate(resource: &Resource, object: &Value, errors: &mut Vec<FieldError
         for (name, field) in
             fields.iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "apiVersion" | "kind"))
         {
-            if let Some(value) = object.get(name) {
+            let before = live.and_then(|live| live.get(name));
+            if let Some(value) = object.get(name).filter(|value| Some(*value) != before) {
                 check(&field.schema, name, value, &mut structural);
                 duplicates(&field.schema, name, value, &mut unique);
             }
