@@ -14,7 +14,7 @@
 //! | [`cluster`] | every Kubernetes call there is | yes |
 //! | [`controller`] | the loop: triggers, one pass, retries, shutdown | yes |
 //! | [`server`] | HTTP: metrics and health | yes |
-//! | [`sim`] | the simulation: the controller on an API server in memory | yes |
+//! | [`sim`] | an API server in memory, the ground of the simulation to come | yes |
 //! | [`cli`] | one file per subcommand | yes |
 //! | [`clock`] | the only place that reads the time | yes |
 
