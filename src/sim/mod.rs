@@ -1,3 +1,3 @@
-//! The simulation: the real controller on a cluster that is in memory, under a clock and faults of our choosing.
+//! The ground of the simulation: a Kubernetes API server in memory, without sockets, clock or randomness of its own.
 
 pub mod api_server;
