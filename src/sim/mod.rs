@@ -1,3 +1,5 @@
-//! The ground of the simulation: a Kubernetes API server in memory, without sockets, clock or randomness of its own.
+//! A cluster in memory: API server, workloads, routes, traffic and Prometheus, without sockets and on virtual time.
 
 pub mod api_server;
+pub mod load;
+pub mod model;
