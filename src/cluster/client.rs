@@ -98,6 +98,16 @@ pub async fn connect(kubeconfig: Option<&Path>, requests: ApiRequests) -> Result
     Ok(builder.with_layer(&BufferLayer::<Request<Body>>::new(QUEUE)).with_layer(&CallLayer::new(requests)).build())
 }
 
+/// A client over any connection, with the time limits, tries and counting of [`connect`]. The connection must be ready
+/// for a request at any time.
+pub fn over<S>(connection: S, default_namespace: &str, requests: ApiRequests) -> Client
+where
+    S: Service<Request<Body>, Response = Response<Box<DynBody>>, Error = BoxError> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    ClientBuilder::new(connection, default_namespace).with_layer(&CallLayer::new(requests)).build()
+}
+
 async fn load(kubeconfig: Option<&Path>) -> Result<Config, ClientError> {
     let Some(path) = kubeconfig else {
         return Config::infer().await.map_err(|error| ClientError::Nowhere(Box::new(error)));

@@ -27,15 +27,16 @@ mod watches;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::body::Body;
 use chrono::SecondsFormat;
 use http::Response;
+use http_body_util::BodyExt;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Client;
+use kube::client::DynBody;
 use kube::core::Status;
 use serde_json::Value;
 use tokio::sync::broadcast;
-use tower::BoxError;
+use tower::{BoxError, Service};
 
 pub use self::interposer::{Delivery, Interposer, Plan, RequestInfo};
 use self::patch::Patch;
@@ -121,19 +122,32 @@ impl ApiServer {
         Self { state: Arc::new(Mutex::new(State::new())), checks: Arc::default() }
     }
 
-    /// A client of this caller.
+    /// A client of this caller that sends each request once.
     pub fn client(&self, caller: Caller) -> Client {
+        Client::new(self.service(caller), "default")
+    }
+
+    /// The connection of this caller as a client takes it, for [`crate::cluster::client::over`].
+    pub fn service(
+        &self,
+        caller: Caller,
+    ) -> impl Service<
+        http::Request<kube::client::Body>,
+        Response = Response<Box<DynBody>>,
+        Error = BoxError,
+        Future: Send,
+    > + Clone
+    + Send
+    + use<> {
         let connection = self.connection(caller);
-        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let connection = connection.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let body = body.collect_bytes().await?;
-                let answer: Result<Response<Body>, BoxError> = connection.answer(parts, body).await;
-                answer
+                let answer = connection.answer(parts, body.collect_bytes().await?).await?;
+                Ok(answer.map(|body| -> Box<DynBody> { Box::new(body.map_err(BoxError::from)) }))
             }
-        });
-        Client::new(service, "default")
+        })
     }
 
     /// The same as a client, for whoever has HTTP requests.

@@ -74,6 +74,29 @@ fn scripted(server: &ApiServer, script: &Arc<Script>) -> Client {
     server.client(Caller { interposer: Some(script.clone()), ..Caller::default() })
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_of_the_controller_tries_again_what_can_be_tried_again() {
+    use crate::cluster::client::{ApiRequests, over};
+    // What becomes of the tries of a request, how many there are, whether the last one is answered, seconds.
+    let table: [(&[Plan], usize, bool, f64); 4] = [
+        (&[Plan::Fail(503), Plan::NotSent], 3, true, 0.3),
+        (&[Plan::Delay(Duration::from_secs(3))], 1, true, 3.0),
+        (&[Plan::Hang], 1, false, 10.0),
+        (&[Plan::Fail(500)], 1, false, 0.0),
+    ];
+    for (plans, tries, is_answered, seconds) in table {
+        let (server, script) = (ApiServer::new(), Script::new(plans, &[]));
+        server.create(config_map("a", &json!({}))).unwrap();
+        let caller = Caller { interposer: Some(script.clone()), ..Caller::default() };
+        let client = over(server.service(caller), "default", ApiRequests::default());
+        let start = tokio::time::Instant::now();
+        let answer = api(&client).get("a").await;
+        assert_eq!(answer.is_ok(), is_answered, "{plans:?}: {answer:?}");
+        assert_eq!(script.seen.lock().unwrap().len(), tries, "{plans:?}");
+        assert!((start.elapsed().as_secs_f64() - seconds).abs() < 0.02, "{plans:?}: {:?}", start.elapsed());
+    }
+}
+
 #[test]
 fn every_resource_has_a_schema() {
     for resource in resources::all() {
