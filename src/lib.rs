@@ -9,6 +9,7 @@
 //! | [`rollout`] | the rollout itself: what to ask (`needs`) and what follows (`decide`) | no |
 //! | [`workload`] | the pair: primary, Services, autoscaler and config copies; revision identity; readiness | no |
 //! | [`routing`] | moving traffic: one file per technology, plans only | no |
+//! | [`outbound`] | HTTP to whatever is not Kubernetes: over the network, or in memory | yes |
 //! | [`metrics`] | fetching numbers: Prometheus, query templates, built-in query profiles | yes |
 //! | [`alerts`] | Slack, Teams and the others: one file per sink | yes |
 //! | [`cluster`] | every Kubernetes call there is | yes |
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod cluster;
 pub mod controller;
 pub mod metrics;
+pub mod outbound;
 pub mod rollout;
 pub mod routing;
 pub mod server;

@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{FutureExt as _, StreamExt as _, stream};
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::json;
 use wiremock::matchers::{body_json, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -10,6 +14,7 @@ use crate::api::alert_provider::AlertProviderSpec;
 use crate::api::checked::Severity;
 use crate::api::metric_template::SecretRef;
 use crate::api::status::AlertField;
+use crate::outbound::{Pools, Reply, Transport};
 
 type Secret = BTreeMap<String, Vec<u8>>;
 
@@ -55,7 +60,7 @@ fn sent<F: Future + Send>(future: F) -> F {
 async fn send(destination: &Destination) -> Result<(), AlertError> {
     let (key, alert) = (key(), rollback());
     let message = Message { canary: &key, alert: &alert, cluster_name: Some("eu-1") };
-    let alerts = Alerts::with_times(Duration::from_millis(1), Duration::from_millis(300));
+    let alerts = Alerts::with_times(Arc::new(Pools::new()), Duration::from_millis(1), Duration::from_millis(300));
     sent(alerts.send(destination, &message)).await
 }
 
@@ -338,6 +343,28 @@ async fn a_receiver_that_is_not_there_is_tried_again() {
         send(&destination).await.unwrap_err().to_string(),
         "webhook at 127.0.0.1: can't connect: Connection refused (os error 111) (attempts: 5)"
     );
+}
+
+/// A server in memory that takes the message, and then says this, or nothing more.
+fn taken(body: Option<&'static str>) -> Arc<dyn Transport> {
+    Arc::new(move |_| {
+        let reply = match body {
+            Some(body) => Reply::whole(StatusCode::OK, HeaderMap::new(), body.into()),
+            None => Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: stream::pending().boxed() },
+        };
+        std::future::ready(Ok(reply)).boxed()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_took_the_message_needs_to_say_no_more() {
+    let (key, alert) = (key(), rollback());
+    let message = Message { canary: &key, alert: &alert, cluster_name: None };
+    let destination = Destination::new(&spec("slack", "https://hooks.slack.com/x"), None).unwrap();
+    for (body, is_sent) in [(Some("ok"), true), (None, true), (Some(r#"{"ok": false}"#), false)] {
+        let sent = Alerts::new(taken(body)).send(&destination, &message).await;
+        assert_eq!(sent.is_ok(), is_sent, "{body:?}: {sent:?}");
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use self::flags::Settings;
 use crate::cluster::client::{self, ClientError};
 use crate::cluster::lease::{self, Elector, Leadership, LeaseError, Timing};
 use crate::controller::{self, ControllerError, logs};
+use crate::outbound::Pools;
 use crate::server::telemetry::Telemetry;
 use crate::server::{self, ServerError, Sources};
 
@@ -116,8 +117,9 @@ impl Process {
         let server = Task::start("HTTP server", |stop| server::serve(listener, sources, stop));
         let client = client::connect(settings.kubeconfig.as_deref(), telemetry.api_requests()).await?;
         let lease = start_election(&settings, &client, publish);
-        let controller =
-            Task::start("controller", |stop| controller::run(settings.options, telemetry, leadership, client, stop));
+        let transport = Arc::new(Pools::new());
+        let parts = controller::Parts { options: settings.options, telemetry, leadership, client, transport };
+        let controller = Task::start("controller", |stop| controller::run(parts, stop));
         Ok(Self { server, lease, controller })
     }
 

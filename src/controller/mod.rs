@@ -10,4 +10,4 @@ mod pass;
 mod run;
 mod tell;
 
-pub use run::{ControllerError, run};
+pub use run::{ControllerError, Parts, run};

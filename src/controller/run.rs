@@ -1,5 +1,6 @@
 //! The loop: what wakes a Canary, how many passes run at a time, and how it ends.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +23,13 @@ use crate::alerts::Alerts;
 use crate::api::checked::ObjectKey;
 use crate::api::validate::Defaults;
 use crate::clock;
-use crate::cluster::cache::{Cache, key_of, missing_kinds};
+use crate::cluster::cache::{Cache, Touched, key_of, missing_kinds};
 use crate::cluster::events::Recorder;
 use crate::cluster::kinds::Kind;
 use crate::cluster::lease::{LeaderGuard, Leadership};
-use crate::cluster::{Cluster, Parts};
+use crate::cluster::{self, Cluster};
 use crate::metrics::{Metrics, Profile};
+use crate::outbound::Transport;
 use crate::server::telemetry::{PassResult, Telemetry};
 use crate::workload::Settings;
 
@@ -51,17 +53,26 @@ pub enum ControllerError {
     WatchesEnded,
 }
 
+/// What the loop is made of.
+pub struct Parts {
+    /// What the command line says.
+    pub options: Options,
+    /// Where it counts and reports.
+    pub telemetry: Arc<Telemetry>,
+    /// Says whether this process may write.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Client of the API server.
+    pub client: Client,
+    /// The way to metrics backends and receivers of alerts.
+    pub transport: Arc<dyn Transport>,
+}
+
 /// Runs until `shutdown`; returns when the last pass has ended. A standby waits here and watches nothing.
 ///
 /// # Errors
 /// The loop ended before it was told to; the process should end, and start anew.
-pub async fn run(
-    options: Options,
-    telemetry: Arc<Telemetry>,
-    mut leadership: watch::Receiver<Leadership>,
-    client: Client,
-    shutdown: CancellationToken,
-) -> Result<(), ControllerError> {
+pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), ControllerError> {
+    let Parts { options, telemetry, mut leadership, client, transport } = parts;
     // A standby has nothing to list, so nothing to wait for.
     telemetry.report_caches(&[]);
     let guard = tokio::select! {
@@ -71,7 +82,7 @@ pub async fn run(
     telemetry.report_caches(&["every kind"]);
     let missing = missing_kinds(&client).await;
     let (cache, streams) = Cache::start(&client, options.namespace.as_deref(), &missing);
-    let cluster = Cluster::new(Parts {
+    let cluster = Cluster::new(cluster::Parts {
         client: client.clone(),
         cache,
         settings: Settings {
@@ -82,7 +93,7 @@ pub async fn run(
         missing_kinds: missing,
         guard,
     });
-    let context = Arc::new(context(options, telemetry, cluster, client));
+    let context = Arc::new(context(options, telemetry, cluster, client, &transport));
     let stop = shutdown.clone();
     let watching = watch_all(&context, streams, stop);
     watching.await;
@@ -102,7 +113,13 @@ async fn leading(leadership: &mut watch::Receiver<Leadership>) -> Result<LeaderG
     }
 }
 
-fn context(options: Options, telemetry: Arc<Telemetry>, cluster: Cluster, client: Client) -> Context {
+fn context(
+    options: Options,
+    telemetry: Arc<Telemetry>,
+    cluster: Cluster,
+    client: Client,
+    transport: &Arc<dyn Transport>,
+) -> Context {
     let metrics_profile = options.metrics_profile.as_deref().and_then(|name| Profile::parse(name).ok());
     let defaults = Defaults {
         provider: options.provider,
@@ -117,18 +134,14 @@ fn context(options: Options, telemetry: Arc<Telemetry>, cluster: Cluster, client
         options,
         index: Index::default(),
         failures: Failures::default(),
-        metrics: Metrics::new(),
+        metrics: Metrics::new(transport),
         metrics_profile,
-        sinks: Alerts::new(),
+        sinks: Alerts::new(Arc::clone(transport)),
         alerts: TaskTracker::new(),
     }
 }
 
-async fn watch_all(
-    context: &Arc<Context>,
-    mut streams: std::collections::HashMap<Kind, crate::cluster::cache::Touched>,
-    stop: CancellationToken,
-) {
+async fn watch_all(context: &Arc<Context>, mut streams: HashMap<Kind, Touched>, stop: CancellationToken) {
     let resource = Kind::Canary.resource();
     let (Some(canaries), Some(store)) = (streams.remove(&Kind::Canary), context.cluster.cache().store(Kind::Canary))
     else {

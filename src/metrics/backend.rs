@@ -6,6 +6,7 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::api::metric_template::MetricTemplateSpec;
+use crate::outbound::Trust;
 
 /// Why a backend can't be asked: the field and the mend. Never holds a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,19 +74,6 @@ pub(super) enum Auth {
     },
     /// `Authorization: Bearer`.
     Bearer(String),
-}
-
-/// How the server proves who it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Trust {
-    /// Not at all: plain HTTP.
-    Plain,
-    /// By a certificate that the system's authorities signed.
-    System,
-    /// By a certificate that one of these authorities signed, in PEM.
-    Authorities(Vec<u8>),
-    /// By any certificate.
-    Anything,
 }
 
 impl Backend {

@@ -10,6 +10,7 @@ pub mod template;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, join};
@@ -21,6 +22,7 @@ pub use profile::Profile;
 use crate::analysis::{Answer, Measurement};
 use crate::api::checked::{Check, CheckSource, ValidatedCanary};
 use crate::api::metric_template::MetricTemplateSpec;
+use crate::outbound::Transport;
 
 /// Most checks of one pass that are asked at the same time.
 const CONCURRENT_CHECKS_MAX: usize = 8;
@@ -31,10 +33,11 @@ trait MetricsProvider: Send + Sync {
     fn query<'a>(&'a self, backend: &'a Backend, query: &'a str) -> BoxFuture<'a, Answer>;
 }
 
-type MakeProvider = fn() -> Box<dyn MetricsProvider>;
+type MakeProvider = fn(Arc<dyn Transport>) -> Box<dyn MetricsProvider>;
 
 /// The registry: the name in `spec.provider.type`, and what makes the provider.
-const REGISTRY: &[(&str, MakeProvider)] = &[(prometheus::KIND, || Box::new(prometheus::Prometheus::new()))];
+const REGISTRY: &[(&str, MakeProvider)] =
+    &[(prometheus::KIND, |transport| Box::new(prometheus::Prometheus::new(transport)))];
 
 /// The kinds that can be used in `spec.provider.type`.
 fn kinds() -> Vec<&'static str> {
@@ -102,21 +105,15 @@ impl Source {
     }
 }
 
-/// Fetches numbers, and keeps connections. One for the whole process.
+/// Fetches numbers. One for the whole process.
 pub struct Metrics {
     providers: BTreeMap<&'static str, Box<dyn MetricsProvider>>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
-    /// Without connections yet.
-    pub fn new() -> Self {
-        Self { providers: REGISTRY.iter().map(|(kind, make)| (*kind, make())).collect() }
+    /// Asks by this transport.
+    pub fn new(transport: &Arc<dyn Transport>) -> Self {
+        Self { providers: REGISTRY.iter().map(|(kind, make)| (*kind, make(Arc::clone(transport)))).collect() }
     }
 
     /// Asks for all checks of a pass, a few at a time. The answers come in the order of the checks. A source that

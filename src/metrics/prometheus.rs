@@ -1,138 +1,115 @@
 //! Prometheus, and what speaks its HTTP API (Thanos, Mimir, `VictoriaMetrics`).
 
-use std::collections::HashMap;
-use std::error::Error as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use prometheus_http_query as client;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Response, redirect};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::backend::{Auth, Backend, Trust};
+use super::backend::{Auth, Backend};
 use crate::analysis::Answer;
+use crate::outbound::{Limits, Request, Response, Route, Transport, TransportError, Trust, exchange};
 
 /// The name in `spec.provider.type`.
 pub(super) const KIND: &str = "prometheus";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer; one number needs a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Longest query that is sent by GET, as Flagger does; longer ones would break limits of addresses on the way.
 const GET_QUERY_BYTES_MAX: usize = 2048;
-/// Most kept connection pools, one for each way to trust a server.
-const CLIENTS_MAX: usize = 32;
 /// How much of a foreign text goes into an error.
 const SHOWN_CHARACTERS: usize = 300;
 
-/// The Prometheus backend with its connections.
+/// The Prometheus backend.
 pub(super) struct Prometheus {
-    clients: Mutex<HashMap<Trust, reqwest::Client>>,
+    transport: Arc<dyn Transport>,
     timeout: Duration,
 }
 
 impl Prometheus {
-    pub(super) fn new() -> Self {
-        Self::with_timeout(TIMEOUT)
+    pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
+        Self::with_timeout(transport, TIMEOUT)
     }
 
     /// With this time for a whole answer.
-    pub(super) fn with_timeout(timeout: Duration) -> Self {
-        Self { clients: Mutex::default(), timeout }
+    pub(super) fn with_timeout(transport: Arc<dyn Transport>, timeout: Duration) -> Self {
+        Self { transport, timeout }
     }
 
     async fn ask(&self, backend: &Backend, query: &str) -> Result<Answer, String> {
-        let http = self.client(&backend.trust)?;
-        let prometheus = client::Client::from(http, backend.address.as_str()).map_err(|error| error.to_string())?;
-        let timeout = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
-        let mut request = prometheus.query(query).timeout(timeout);
-        for (name, value) in &request_headers(backend)? {
-            request = request.header(name.clone(), value.clone());
+        let request = request(backend, query, self.timeout)?;
+        let limits = Limits { time: self.timeout, body_bytes: ANSWER_BYTES_MAX };
+        let explain = |error: &TransportError| explain(error, &backend.trust);
+        let response = exchange(self.transport.as_ref(), request, limits).await.map_err(|error| explain(&error))?;
+        if response.status.is_redirection() {
+            return Err(format!("HTTP {}: redirects are not followed; give the final address", response.status));
         }
-        let sent = if query.len() <= GET_QUERY_BYTES_MAX { request.get_raw().await } else { request.post_raw().await };
-        let response = sent.map_err(|error| self.explain(&error))?;
-        self.read(response).await
-    }
-
-    /// The connection pool for this way to trust a server.
-    fn client(&self, trust: &Trust) -> Result<reqwest::Client, String> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(trust) {
-            return Ok(client.clone());
-        }
-        if clients.len() >= CLIENTS_MAX {
-            clients.clear();
-        }
-        let client = build_client(trust, self.timeout)?;
-        clients.insert(trust.clone(), client.clone());
-        Ok(client)
-    }
-
-    async fn read(&self, response: Response) -> Result<Answer, String> {
-        let status = response.status();
-        if status.is_redirection() {
-            return Err(format!("HTTP {status}: redirects are not followed; give the final address"));
-        }
-        let media_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let media_type = shorten(media_type.unwrap_or("something without a content type"));
-        let body = self.body(response).await?;
-        match serde_json::from_slice::<Envelope>(&body) {
-            Ok(envelope) if status.is_success() && envelope.status == "success" => envelope.answer(),
-            Ok(Envelope { error: Some(error), error_type, .. }) => {
-                let kind = error_type.unwrap_or_else(|| "error".to_owned());
-                Err(shorten(&format!("HTTP {status}: {kind}: {error}{}", mend(status.as_u16()))))
-            }
-            Ok(_) => Err(format!("HTTP {status} without a result{}", mend(status.as_u16()))),
-            Err(_) if status.is_success() && media_type.contains("json") => {
-                Err(format!("HTTP {status} with JSON that is not an answer of Prometheus"))
-            }
-            Err(_) => Err(format!("HTTP {status} with {media_type} instead of JSON{}", mend(status.as_u16()))),
+        match &response.cut_off {
+            Some(error) => Err(explain(error)),
+            None => read(&response),
         }
     }
+}
 
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, String> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.explain_transport(&error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(format!("the answer has more than {ANSWER_BYTES_MAX} bytes; aggregate in the query"));
-            }
-            body.extend_from_slice(&chunk);
+/// An instant query, as `/api/v1/query` takes it.
+fn request(backend: &Backend, query: &str, timeout: Duration) -> Result<Request, String> {
+    let mut url = backend.address.clone();
+    url.set_path(&format!("{}/api/v1/query", url.path().trim_end_matches('/')));
+    let mut headers = request_headers(backend)?;
+    let timeout = format!("{}ms", timeout.as_millis());
+    let parameters = [("query", query), ("timeout", &timeout)];
+    let (method, body) = if query.len() <= GET_QUERY_BYTES_MAX {
+        url.query_pairs_mut().extend_pairs(parameters);
+        (Method::GET, Vec::new())
+    } else {
+        // A form is written as the query of an address is.
+        let mut form = url.clone();
+        form.query_pairs_mut().clear().extend_pairs(parameters);
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/x-www-form-urlencoded"));
+        (Method::POST, form.query().unwrap_or_default().as_bytes().to_vec())
+    };
+    Ok(Request { method, url, headers, body, route: Route { trust: backend.trust.clone(), proxy: None } })
+}
+
+fn read(response: &Response) -> Result<Answer, String> {
+    let status = response.status;
+    let media_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = shorten(media_type.unwrap_or("something without a content type"));
+    match serde_json::from_slice::<Envelope>(&response.body) {
+        Ok(envelope) if status.is_success() && envelope.status == "success" => envelope.answer(),
+        Ok(Envelope { error: Some(error), error_type, .. }) => {
+            let kind = error_type.unwrap_or_else(|| "error".to_owned());
+            Err(shorten(&format!("HTTP {status}: {kind}: {error}{}", mend(status.as_u16()))))
         }
-        Ok(body)
+        Ok(_) => Err(format!("HTTP {status} without a result{}", mend(status.as_u16()))),
+        Err(_) if status.is_success() && media_type.contains("json") => {
+            Err(format!("HTTP {status} with JSON that is not an answer of Prometheus"))
+        }
+        Err(_) => Err(format!("HTTP {status} with {media_type} instead of JSON{}", mend(status.as_u16()))),
     }
+}
 
-    fn explain(&self, error: &client::Error) -> String {
-        match error.source().and_then(|source| source.downcast_ref::<reqwest::Error>()) {
-            Some(transport) => self.explain_transport(transport),
-            None => shorten(&error.to_string()),
+/// Why there is no answer, and the mend.
+fn explain(error: &TransportError, trust: &Trust) -> String {
+    let mend = match error {
+        TransportError::Authorities => return "`ca.crt` of the secret has no certificate in PEM format".to_owned(),
+        TransportError::Tls { .. } if *trust == Trust::System => {
+            "; does the image have certificates of authorities? Else give `ca.crt` in the secret"
         }
-    }
-
-    /// What went wrong on the way, without the address, which may hold credentials.
-    fn explain_transport(&self, error: &reqwest::Error) -> String {
-        if error.is_timeout() && !error.is_connect() {
-            return format!("no answer within {:?}", self.timeout);
-        }
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        let cause = if cause.is::<reqwest::Error>() { "the request failed".to_owned() } else { cause.to_string() };
-        let certificate = if cause.contains("certificate") {
+        TransportError::Connect { cause } | TransportError::Broken { cause } if cause.contains("certificate") => {
             "; put the authority into the secret's `ca.crt`, or set spec.provider.insecureSkipVerify"
-        } else {
-            ""
-        };
-        let doing = if error.is_connect() { "can't connect: " } else { "" };
-        format!("{doing}{}{certificate}", shorten(&cause))
-    }
+        }
+        TransportError::TooLarge { .. } => "; aggregate in the query",
+        _ => "",
+    };
+    format!("{}{mend}", shorten(&error.to_string()))
 }
 
 impl super::MetricsProvider for Prometheus {
@@ -144,32 +121,6 @@ impl super::MetricsProvider for Prometheus {
         }
         .boxed()
     }
-}
-
-fn build_client(trust: &Trust, timeout: Duration) -> Result<reqwest::Client, String> {
-    // reqwest panics without a process-wide provider. Where `main` has set one, this does nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("serin/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(timeout)
-        .redirect(redirect::Policy::none());
-    let (builder, mend) = match trust {
-        // No authorities: an image without any must still reach a Prometheus by plain HTTP.
-        Trust::Plain => (builder.tls_certs_only([]), ""),
-        Trust::Anything => (builder.tls_danger_accept_invalid_certs(true), ""),
-        Trust::System => {
-            (builder, "; does the image have certificates of authorities? Else give `ca.crt` in the secret")
-        }
-        Trust::Authorities(pem) => match Certificate::from_pem_bundle(pem) {
-            Ok(authorities) if !authorities.is_empty() => (builder.tls_certs_only(authorities), ""),
-            _ => return Err("`ca.crt` of the secret has no certificate in PEM format".to_owned()),
-        },
-    };
-    builder.build().map_err(|error| {
-        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        format!("can't set up TLS: {cause}{mend}")
-    })
 }
 
 /// The user's headers, and credentials, which come first.
@@ -208,8 +159,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Prometheus' answer to an instant query. An own type, because that of the client library drops the warnings by
-/// which Thanos and others tell that a part of the data is missing.
+/// Prometheus' answer to an instant query. By warnings Thanos and others tell that a part of the data is missing.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope {

@@ -1,13 +1,22 @@
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use wiremock::matchers::{method, path, query_param, query_param_contains};
+use wiremock::matchers::{body_string, header, method, path, query_param, query_param_contains};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::*;
 use crate::api::checked::{ObjectKey, OnError, OnNoData};
 use crate::api::metric_template::{MetricTemplateProvider, SecretRef};
+use crate::outbound::{Pools, Reply};
+
+fn metrics() -> Metrics {
+    let network: Arc<dyn Transport> = Arc::new(Pools::new());
+    Metrics::new(&network)
+}
 
 fn subject() -> Subject {
     Subject {
@@ -76,7 +85,7 @@ async fn server(response: ResponseTemplate) -> MockServer {
 }
 
 async fn measure(server: &str, check: &Check) -> Measurement {
-    Metrics::new().measure(&subject(), check, Ok(Source::server(server, "--metrics-server").unwrap())).await
+    metrics().measure(&subject(), check, Ok(Source::server(server, "--metrics-server").unwrap())).await
 }
 
 #[tokio::test]
@@ -166,10 +175,29 @@ async fn a_server_that_is_not_there_or_slow_is_an_error() {
     );
 
     let server = server(ok(vector("1")).set_delay(Duration::from_secs(60))).await;
-    let prometheus = prometheus::Prometheus::with_timeout(Duration::from_millis(100));
+    let prometheus = prometheus::Prometheus::with_timeout(Arc::new(Pools::new()), Duration::from_millis(100));
     let backend = Backend::prometheus(&server.uri(), "").unwrap();
     let Answer::Error(text) = prometheus.query(&backend, "up").await else { panic!() };
     assert_eq!(text, format!("prometheus at {}: no answer within 100ms (query: up)", server.uri()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_transport_may_answer_and_one_that_never_does_costs_five_seconds() {
+    let answered = |request: crate::outbound::Request| {
+        assert_eq!(request.url.as_str(), "http://prometheus/base/api/v1/query?tenant=a&query=a%2Bb+c&timeout=5000ms");
+        let body = vector("1").to_string().into_bytes();
+        futures::future::ready(Ok(Reply::whole(StatusCode::OK, HeaderMap::new(), body))).boxed()
+    };
+    let silent = |_| futures::future::pending().boxed();
+    let late = "prometheus at http://prometheus/base: no answer within 5s (query: a+b c)";
+    let table: [(Arc<dyn Transport>, Answer, u64); 2] =
+        [(Arc::new(answered), Answer::Value(1.0), 0), (Arc::new(silent), Answer::Error(late.into()), 5)];
+    for (transport, expected, seconds) in table {
+        let start = tokio::time::Instant::now();
+        let source = Source::server("http://prometheus/base/?tenant=a", "").unwrap();
+        let measurement = Metrics::new(&transport).measure(&subject(), &in_line("a+b c"), Ok(source)).await;
+        assert_eq!((measurement.answer, start.elapsed().as_secs()), (expected, seconds));
+    }
 }
 
 /// A server with this certificate that answers 1 to every request. Gives its address.
@@ -220,7 +248,7 @@ async fn only_a_trusted_certificate_is_accepted_unless_verification_is_off() {
         spec.provider.insecure_skip_verify = Some(skip);
         let secret = authority.map(|pem| BTreeMap::from([("ca.crt".to_owned(), pem.into_bytes())]));
         let source = Source::template(&spec, secret.as_ref()).map_err(|error| error.to_string());
-        let answer = Metrics::new().measure(&subject(), &templated(&[]), source).await.answer;
+        let answer = metrics().measure(&subject(), &templated(&[]), source).await.answer;
         match answer {
             Answer::Error(text) => assert!(!problem.is_empty() && text.contains(problem), "{text}"),
             answer => assert_eq!((answer, problem), (Answer::Value(1.0), "")),
@@ -249,7 +277,7 @@ async fn credentials_and_headers_reach_the_server_and_nobody_else() {
             Some(headers.iter().map(|(name, value)| ((*name).into(), vec![(*value).into()])).collect());
         let source = Source::template(&spec, spec.provider.secret_ref.is_some().then_some(&data)).unwrap();
         let shown = format!("{source:?}");
-        let measurement = Metrics::new().measure(&subject(), &templated(&[]), Ok(source)).await;
+        let measurement = metrics().measure(&subject(), &templated(&[]), Ok(source)).await;
         let requests = server.received_requests().await.unwrap();
         for (name, value) in expected {
             let got: Vec<_> = requests[0].headers.get_all(*name).iter().map(|value| value.to_str().unwrap()).collect();
@@ -280,7 +308,13 @@ async fn long_queries_are_posted_and_paths_of_the_address_are_kept() {
         .respond_with(ok(vector("1")))
         .mount(&server)
         .await;
-    Mock::given(method("POST")).and(path("/base/api/v1/query")).respond_with(ok(vector("2"))).mount(&server).await;
+    Mock::given(method("POST"))
+        .and(path("/base/api/v1/query"))
+        .and(header("content-type", "application/x-www-form-urlencoded"))
+        .and(body_string(format!("query=up%7Ba%3D%22{}%22%7D&timeout=5000ms", "x".repeat(3000))))
+        .respond_with(ok(vector("2")))
+        .mount(&server)
+        .await;
     for (query, expected) in [("up", 1.0), (long.as_str(), 2.0)] {
         let measurement = measure(&format!("{}/base/", server.uri()), &in_line(query)).await;
         assert_eq!(measurement.answer, Answer::Value(expected), "{query}");
@@ -306,7 +340,7 @@ async fn templates_are_filled_in_and_a_broken_one_is_an_error() {
     for (query, expected) in cases {
         let spec = MetricTemplateSpec { query: query.into(), ..template(&server.uri()) };
         let source = Source::template(&spec, None).map_err(|error| error.to_string());
-        let measurement = Metrics::new().measure(&subject(), &templated(&[("code", "500")]), source).await;
+        let measurement = metrics().measure(&subject(), &templated(&[("code", "500")]), source).await;
         assert_eq!(measurement, Measurement { check: "m".into(), answer: expected, sample_size: None });
     }
 }
@@ -351,7 +385,7 @@ async fn checks_are_asked_together_and_answered_in_order() {
         (check, if number == 3 { Err("MetricTemplate x.y does not exist".to_owned()) } else { Ok(source.clone()) })
     });
     let started = tokio::time::Instant::now();
-    let answers: Vec<Answer> = sent(Metrics::new().measure_all(&subject(), asked))
+    let answers: Vec<Answer> = sent(metrics().measure_all(&subject(), asked))
         .await
         .into_iter()
         .map(|measurement| measurement.answer)

@@ -72,6 +72,7 @@ fn every_rule_bites() {
     const PURE: &str = "pure rooms do nothing but compute";
     const ARROWS: &str = "imports point one way";
     const REQUESTS: &str = "only cluster talks to Kubernetes";
+    const OUTBOUND: &str = "only outbound sends HTTP to others";
     const CLOCK: &str = "only clock.rs reads the clock";
     const PRINT: &str = "only cli prints";
     const NAMES: &str = "a module's name says what is inside";
@@ -112,7 +113,11 @@ fn every_rule_bites() {
         ("controller/mod.rs", "use kube::runtime::watcher;", &[REQUESTS]),
         ("metrics/mod.rs", "use kube::api::{Api, ObjectMeta};", &[REQUESTS]),
         ("server/mod.rs", "use kube_client::Client;", &[REQUESTS]),
-        ("metrics/mod.rs", "use kube::api::ObjectMeta; use reqwest::Client;", &[]),
+        ("metrics/mod.rs", "use kube::api::ObjectMeta; use reqwest::{Method, header::HeaderMap};", &[]),
+        ("metrics/mod.rs", "use reqwest::Client;", &[OUTBOUND]),
+        ("alerts/delivery.rs", "fn f() { reqwest::get(x) }", &[OUTBOUND]),
+        ("outbound/pools.rs", "use reqwest::{Client, Proxy};", &[]),
+        ("outbound/mod.rs", "use crate::api::Canary;", &[ARROWS]),
         ("cluster/mod.rs", "use kube::{Api, Client, runtime::watcher};", &[]),
         ("cli/controller.rs", "use kube::Client; fn f(client: kube::Client) {}", &[]),
         ("cli/controller.rs", "use kube::Api; fn f() { kube::Client::try_default() }", &[REQUESTS]),
