@@ -93,6 +93,7 @@ async fn serve(settings: Settings) -> Result<(), ProcessError> {
     let process = Process::start(settings, listener).await?;
     let told_to_stop = async {
         tokio::select! {
+            biased;
             _ = terminate.recv() => tracing::info!("SIGTERM: finishing the running passes"),
             _ = interrupt.recv() => tracing::info!("SIGINT: finishing the running passes"),
         }
@@ -126,16 +127,19 @@ impl Process {
     /// Runs until told to stop, then ends in order: the passes first, then the lease, which until then keeps everybody
     /// else away, then HTTP. If any part ends by itself, all do, at once.
     async fn run_until(mut self, told_to_stop: impl Future<Output = ()>) -> Result<(), ProcessError> {
+        // In this order where several happen at once: a lost lease is what must not be missed.
         tokio::select! {
-            () = told_to_stop => {}
-            ended = self.server.ended() => return Err(ended),
+            biased;
             ended = self.lease.ended() => return Err(ended),
             ended = self.controller.ended() => return Err(ended),
+            ended = self.server.ended() => return Err(ended),
+            () = told_to_stop => {}
         }
         self.controller.stop.cancel();
         tokio::select! {
-            ended = tokio::time::timeout(DRAIN, self.controller.join()) => ended.map_err(|_| ProcessError::Abandoned)??,
+            biased;
             lost = self.lease.ended() => return Err(lost),
+            ended = tokio::time::timeout(DRAIN, self.controller.join()) => ended.map_err(|_| ProcessError::Abandoned)??,
         }
         self.lease.close().await?;
         self.server.close().await

@@ -1,7 +1,7 @@
 //! What the watches have seen, overlaid with what Serin itself wrote and read since: a cache may lag behind our own
 //! writes, and a decision made from before them would be made twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::store::Writer};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use super::kinds::Kind;
+use super::watch_retries;
 use crate::api::checked::ObjectKey;
 
 /// How often a kind that is not installed is looked for.
@@ -39,9 +40,9 @@ pub struct Cache {
 impl Cache {
     /// Starts a watch for each kind, in one namespace or all. Polling the streams is what keeps the cache going. A kind
     /// in `missing` is not installed now: its watch starts once it is.
-    pub fn start(client: &Client, namespace: Option<&str>, missing: &[Kind]) -> (Self, HashMap<Kind, Touched>) {
+    pub fn start(client: &Client, namespace: Option<&str>, missing: &[Kind]) -> (Self, BTreeMap<Kind, Touched>) {
         let mut stores = HashMap::new();
-        let mut streams = HashMap::new();
+        let mut streams = BTreeMap::new();
         let unlisted = Unlisted::new(Kind::ALL.into_iter().filter(|kind| !missing.contains(kind)));
         let own = Own::default();
         for kind in Kind::ALL {
@@ -61,7 +62,7 @@ impl Cache {
             };
             let (deletions, listed) = (own.clone(), unlisted.clone());
             let touched = events
-                .default_backoff()
+                .backoff(watch_retries::pauses())
                 .inspect_ok(move |event| {
                     if let Event::Delete(object) = event {
                         deletions.forget(kind, object);
@@ -120,22 +121,34 @@ impl Cache {
 }
 
 /// Kinds that are not listed yet. Unlike `Store::wait_until_ready`, which wakes the last of several waiters only and lets
-/// the others sleep for ever (kube-runtime 5.0, `utils/delayed_init.rs`), this wakes all of them.
+/// the others sleep for ever (kube-runtime 5.0, `utils/delayed_init.rs`), this wakes all of them; and in the order in
+/// which they came, which a channel of tokio's `sync::watch` does not.
 #[derive(Clone)]
-struct Unlisted(Arc<watch::Sender<HashSet<Kind>>>);
+struct Unlisted(Arc<Listing>);
+
+struct Listing {
+    unlisted: Mutex<BTreeSet<Kind>>,
+    done: SetOnce<()>,
+}
 
 impl Unlisted {
     fn new(kinds: impl Iterator<Item = Kind>) -> Self {
-        Self(Arc::new(watch::Sender::new(kinds.collect())))
+        let unlisted: BTreeSet<Kind> = kinds.collect();
+        let done = SetOnce::new_with(unlisted.is_empty().then_some(()));
+        Self(Arc::new(Listing { unlisted: Mutex::new(unlisted), done }))
     }
 
     fn remove(&self, kind: Kind) {
-        self.0.send_if_modified(|kinds| kinds.remove(&kind));
+        let mut unlisted = self.0.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        unlisted.remove(&kind);
+        if unlisted.is_empty() {
+            // A kind that is listed again finds it set.
+            let _ = self.0.done.set(());
+        }
     }
 
     async fn wait_until_none(&self) {
-        // It can't fail: the sender is held here.
-        let _ = self.0.subscribe().wait_for(HashSet::is_empty).await;
+        self.0.done.wait().await;
     }
 }
 
@@ -315,12 +328,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everybody_who_waits_for_the_first_lists_is_woken() {
+    async fn everybody_who_waits_for_the_first_lists_is_woken_in_order() {
         let unlisted = Unlisted::new([Kind::Canary, Kind::Secret].into_iter());
-        let waiting: Vec<_> = (0..3)
-            .map(|_| {
-                let unlisted = unlisted.clone();
-                tokio::spawn(async move { unlisted.wait_until_none().await })
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let waiting: Vec<_> = (0..16)
+            .map(|number| {
+                let (unlisted, woken) = (unlisted.clone(), woken.clone());
+                tokio::spawn(async move {
+                    unlisted.wait_until_none().await;
+                    woken.lock().unwrap().push(number);
+                })
             })
             .collect();
         tokio::task::yield_now().await;
@@ -332,6 +349,13 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap();
         }
         unlisted.wait_until_none().await;
+        assert_eq!(*woken.lock().unwrap(), (0..16).collect::<Vec<_>>());
+        Unlisted::new(std::iter::empty()).wait_until_none().await;
+    }
+
+    #[test]
+    fn watches_start_in_the_order_of_the_kinds() {
+        assert!(Kind::ALL.is_sorted());
     }
 
     /// The content of Secrets stays out of this process's memory unless a Deployment refers to it.

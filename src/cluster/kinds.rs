@@ -2,8 +2,8 @@
 
 use kube::core::{ApiResource, GroupVersionKind};
 
-/// A kind of object that Serin watches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A kind of object that Serin watches. In the order of [`Kind::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `Canary`.
     Canary,

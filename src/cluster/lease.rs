@@ -285,6 +285,7 @@ impl Elector {
         while !stop.is_cancelled() {
             self.round().await?;
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(self.candidate.timing.retry_period) => {}
             }

@@ -7,6 +7,7 @@ pub mod events;
 pub mod kinds;
 pub mod lease;
 pub mod observe;
+mod watch_retries;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};

@@ -1,6 +1,6 @@
 //! The loop: what wakes a Canary, how many passes run at a time, and how it ends.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +76,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Contro
     // A standby has nothing to list, so nothing to wait for.
     telemetry.report_caches(&[]);
     let guard = tokio::select! {
+        biased;
         () = shutdown.cancelled() => return Ok(()),
         leading = leading(&mut leadership) => leading?,
     };
@@ -141,7 +142,7 @@ fn context(
     }
 }
 
-async fn watch_all(context: &Arc<Context>, mut streams: HashMap<Kind, Touched>, stop: CancellationToken) {
+async fn watch_all(context: &Arc<Context>, mut streams: BTreeMap<Kind, Touched>, stop: CancellationToken) {
     let resource = Kind::Canary.resource();
     let (Some(canaries), Some(store)) = (streams.remove(&Kind::Canary), context.cluster.cache().store(Kind::Canary))
     else {
