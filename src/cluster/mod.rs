@@ -246,17 +246,19 @@ impl Cluster {
         Ok(object)
     }
 
-    /// Reads those of the objects again of which the cache may be behind. Says whether there were any.
-    async fn resolve_doubts(&self, objects: &[(Kind, ObjectKey)]) -> Result<bool, ClusterError> {
+    /// Reads those of the objects again of which the cache may be behind, and says whether there were any. One that can't
+    /// be read stays in doubt, and nobody waits for it: what is decided from an old view of it is refused by its version.
+    async fn resolve_doubts(&self, objects: &[(Kind, ObjectKey)]) -> bool {
         let doubted: Vec<_> = {
             let doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
             objects.iter().filter(|object| doubted.contains(*object)).cloned().collect()
         };
         for (kind, key) in &doubted {
-            self.fetch_by_list(*kind, key).await?;
-            self.doubted.lock().unwrap_or_else(PoisonError::into_inner).remove(&(*kind, key.clone()));
+            if self.fetch_by_list(*kind, key).await.is_ok() {
+                self.doubted.lock().unwrap_or_else(PoisonError::into_inner).remove(&(*kind, key.clone()));
+            }
         }
-        Ok(!doubted.is_empty())
+        !doubted.is_empty()
     }
 
     /// Refuses where this process does not lead any more.

@@ -231,23 +231,23 @@ async fn traffic_leaves_in_the_same_pass_however_busy_the_route_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn traffic_leaves_though_the_cache_shows_an_old_route_or_none() {
-    for is_known in [true, false] {
-        let server = server();
-        let other = Process::start(&server).await;
-        let process = Process::start(&server).await;
-        if is_known {
+async fn traffic_leaves_though_the_cache_shows_an_old_route_or_none_or_one_that_is_gone() {
+    for is_shown in [true, false] {
+        for is_there in [true, false] {
+            let server = server();
+            let (other, process) = (Process::start(&server).await, Process::start(&server).await);
+            process.way.lags.store(!is_shown, Ordering::Relaxed);
             set_up(&other).await;
             sleep(Duration::from_secs(1)).await;
-        }
-        process.way.lags.store(true, Ordering::Relaxed);
-        if !is_known {
-            set_up(&other).await;
-        }
-        other.must_act(&[route(30)]).await;
+            process.way.lags.store(true, Ordering::Relaxed);
+            other.must_act(&[route(30)]).await;
+            if !is_there {
+                server.delete(&route_id()).unwrap();
+            }
 
-        process.must_act(&[withdrawal()]).await;
-        assert_eq!(canary_weight(&server), 0, "known: {is_known}");
+            process.must_act(&[withdrawal()]).await;
+            assert_eq!(canary_weight(&server), 0, "shown: {is_shown}, there: {is_there}");
+        }
     }
 }
 
@@ -266,6 +266,24 @@ async fn after_a_conflict_the_object_is_read_once_and_the_same_decision_goes_thr
         assert_eq!(process.requests(), requests);
         assert_eq!(found(&server, &(target_id(), REPLICAS)), replicas);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn traffic_leaves_though_another_object_is_in_doubt_and_cannot_be_read() {
+    let server = server();
+    let process = Process::start(&server).await;
+    set_up(&process).await;
+    process.must_act(&[route(10)]).await;
+    process.way.lags.store(true, Ordering::Relaxed);
+    server.patch_status(&target_id(), &json!({"status": {"replicas": 2}})).unwrap();
+    process.act(&[ZERO]).await;
+    process.requests();
+
+    process.way.fails.store(true, Ordering::Relaxed);
+    process.must_act(&[withdrawal()]).await;
+    assert_eq!(process.requests(), ["list Deployment", "patch HTTPRoute"]);
+    process.way.fails.store(false, Ordering::Relaxed);
+    process.must_act(&[ZERO]).await;
 }
 
 #[tokio::test(start_paused = true)]

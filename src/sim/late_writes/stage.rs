@@ -58,6 +58,8 @@ pub struct Way {
     late: Mutex<Option<String>>,
     /// Events of watches are late.
     pub lags: AtomicBool,
+    /// Lists fail.
+    pub fails: AtomicBool,
     /// Somebody writes the status of the route just before each write of ours.
     pub is_busy: AtomicBool,
     requests: Mutex<Vec<String>>,
@@ -69,7 +71,8 @@ impl Interposer for Way {
             self.requests.lock().unwrap().push(format!("{} {}", request.verb, request.kind));
         }
         if !request.is_write {
-            return Plan::Pass;
+            let fails = request.verb == "list" && self.fails.load(Ordering::Relaxed);
+            return if fails { Plan::Fail(500) } else { Plan::Pass };
         }
         if request.kind == "HTTPRoute" && self.is_busy.load(Ordering::Relaxed) {
             self.write_status_of_route();
@@ -111,6 +114,7 @@ impl Process {
             server: server.clone(),
             late: Mutex::default(),
             lags: AtomicBool::new(false),
+            fails: AtomicBool::new(false),
             is_busy: AtomicBool::new(false),
             requests: Mutex::default(),
         });
