@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cache::{key_of, to_value};
 use super::kinds::Kind;
 use super::observe::{Observed, kind_of};
-use super::{Cluster, ClusterError};
+use super::{CREATE, Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus};
 use crate::rollout::ownership::FIELD_MANAGER;
@@ -23,38 +23,56 @@ pub const FINALIZER: &str = "finalizer.flagger.app";
 /// What became of a decision.
 #[derive(Debug, Default)]
 pub struct CarriedOut {
+    /// The decision is in the status: it stands, even where something after that failed.
+    pub committed: bool,
     /// Alerts that are to be sent now.
     pub alerts: Vec<AlertRecord>,
     /// A Service or an autoscaler that could not be kept as it should be; everything else was done.
     pub impediment: Option<ClusterError>,
+    /// Why the rest was not done: a write failed, was refused by its precondition, or this process does not lead any
+    /// more.
+    pub failure: Option<ClusterError>,
 }
 
 impl Cluster {
     /// Carries out every action in order and stops at the first that fails: what follows from the committed status is
     /// done by the next pass. A refused repair of what stands beside a route that is there stops nothing: users don't wait
     /// for it, and failed checks count.
-    ///
-    /// # Errors
-    /// A write failed, was refused by its precondition, or this process does not lead any more.
     pub async fn carry_out(
         &self,
         object: DynamicObject,
         canary: &ValidatedCanary,
         observed: &Observed,
         decision: &Decision,
-    ) -> Result<CarriedOut, ClusterError> {
-        let mut object = object;
+    ) -> CarriedOut {
         let mut done = CarriedOut::default();
+        done.failure = self.carry_out_in_order(object, canary, observed, decision, &mut done).await.err();
+        done
+    }
+
+    async fn carry_out_in_order(
+        &self,
+        mut object: DynamicObject,
+        canary: &ValidatedCanary,
+        observed: &Observed,
+        decision: &Decision,
+        done: &mut CarriedOut,
+    ) -> Result<(), ClusterError> {
         let open = routing::router(canary.provider).resource(canary).is_none() || observed.route.is_some();
         for action in &decision.actions {
             match action {
-                Action::CommitStatus => object = self.commit(object, &decision.status).await?,
+                Action::CommitStatus => {
+                    object = self.commit(object, &decision.status).await?;
+                    done.committed = true;
+                }
                 Action::SendAlerts => {
                     let mut status = decision.status.clone();
-                    done.alerts = std::mem::take(&mut status.pending.alerts);
+                    let alerts = std::mem::take(&mut status.pending.alerts);
                     object = self.commit(object, &status).await?;
+                    done.alerts = alerts;
                 }
                 Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
+                Action::Route(intent) => self.move_traffic(canary, observed.route.as_ref(), intent).await?,
                 Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
                     self.write_primary(canary, decided).await?;
                 }
@@ -67,13 +85,13 @@ impl Cluster {
                 planned => self.send_all(&self.plan(canary, observed, planned)?).await?,
             }
         }
-        Ok(done)
+        Ok(())
     }
 
     /// Carries out what a decision says about the Canary itself, where there is no usable spec to do more by.
     ///
     /// # Errors
-    /// As [`Self::carry_out`].
+    /// As [`CarriedOut::failure`].
     pub async fn carry_out_alone(&self, mut object: DynamicObject, decision: &Decision) -> Result<(), ClusterError> {
         for action in &decision.actions {
             match action {
@@ -87,9 +105,6 @@ impl Cluster {
 
     /// The writes of those actions that follow from what was observed alone.
     fn plan(&self, canary: &ValidatedCanary, observed: &Observed, action: &Action) -> Result<Vec<Write>, ClusterError> {
-        if let Action::Route(intent) = action {
-            return Ok(routing::router(canary.provider).plan(canary, observed.route.as_ref(), intent));
-        }
         // Without a target there is nothing to pair.
         let Some(target) = &observed.target else { return Ok(Vec::new()) };
         let primary = observed.primary.as_ref();
@@ -214,7 +229,7 @@ impl Cluster {
         Ok((originals, checksums))
     }
 
-    async fn send_all(&self, writes: &[Write]) -> Result<(), ClusterError> {
+    pub(super) async fn send_all(&self, writes: &[Write]) -> Result<(), ClusterError> {
         for write in writes {
             self.send(write).await?;
         }
@@ -235,14 +250,6 @@ impl Cluster {
                 Ok(())
             }
             Write::Replace(object) => self.replace(object).await,
-            Write::Delete(id) => {
-                let (_, api) = self.api_of(&id.kind, &id.key)?;
-                match api.delete(&id.key.name, &kube::api::DeleteParams::default()).await {
-                    Ok(_) => Ok(()),
-                    Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-                    Err(error) => Err(self.failed("delete", &id.kind, &id.key, error)),
-                }
-            }
         }
     }
 
@@ -259,12 +266,9 @@ impl Cluster {
     async fn create(&self, object: &Value) -> Result<(), ClusterError> {
         let (kind_name, key) = identity(object);
         let (kind, api) = self.api_of(&kind_name, &key)?;
-        match api.create(&written_by_serin(), &decoded(object, &kind_name, &key)?).await {
-            Ok(written) => self.cache.remember(kind, written),
-            // Somebody else created it in the meantime: the next pass sees whether it is as it should be.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-            Err(error) => return Err(self.failed("create", &kind_name, &key, error)),
-        }
+        let answer = api.create(&written_by_serin(), &decoded(object, &kind_name, &key)?).await;
+        let written = answer.map_err(|error| self.failed(CREATE, &kind_name, &key, error))?;
+        self.cache.remember(kind, written);
         Ok(())
     }
 

@@ -114,9 +114,20 @@ impl Cache {
         self.stores.get(&kind).map(Store::state).unwrap_or_default()
     }
 
-    /// Remembers what the API server answered to our own request, until the watch has caught up.
-    pub fn remember(&self, kind: Kind, object: DynamicObject) {
+    /// Remembers what the API server answered to our own request, until the watch has caught up; of configuration only the
+    /// metadata, as the watch does.
+    pub fn remember(&self, kind: Kind, mut object: DynamicObject) {
+        if kind.metadata_only() {
+            object.data = Value::Object(serde_json::Map::new());
+        }
         self.own.remember(kind, object);
+    }
+
+    /// Remembers that the API server has no such object, until the watch has caught up.
+    pub fn remember_gone(&self, kind: Kind, key: &ObjectKey) {
+        if let Some(seen) = self.get(kind, key) {
+            self.own.remember_gone(kind, key, seen.uid());
+        }
     }
 }
 
@@ -156,7 +167,33 @@ impl Unlisted {
 #[derive(Clone, Default)]
 struct Own(Arc<Mutex<OwnObjects>>);
 
-type OwnObjects = HashMap<(Kind, ObjectKey), (Instant, DynamicObject)>;
+type OwnObjects = HashMap<(Kind, ObjectKey), (Instant, Answer)>;
+
+/// What the API server answered.
+enum Answer {
+    /// The object as it is.
+    There(Box<DynamicObject>),
+    /// The object with this uid is gone. It never comes back: another one of its name has another uid.
+    Gone { uid: Option<String> },
+}
+
+impl Answer {
+    /// Whether this is news to a watch that has seen the object like this.
+    fn is_newer_than(&self, seen: Option<&DynamicObject>) -> bool {
+        match self {
+            Self::There(written) => seen.is_none_or(|seen| is_older(seen, written)),
+            Self::Gone { uid } => seen.is_some_and(|seen| seen.uid() == *uid),
+        }
+    }
+
+    /// Whether a deletion that the watch saw is of what was answered, or of what came after it.
+    fn is_outlived_by(&self, deleted: &DynamicObject) -> bool {
+        match self {
+            Self::There(written) => !is_older(deleted, written),
+            Self::Gone { uid } => deleted.uid() == *uid,
+        }
+    }
+}
 
 impl Own {
     fn lock(&self) -> MutexGuard<'_, OwnObjects> {
@@ -164,13 +201,26 @@ impl Own {
     }
 
     fn remember(&self, kind: Kind, object: DynamicObject) {
-        self.lock().insert((kind, key_of(&object)), (Instant::now(), object));
+        let entry = (kind, key_of(&object));
+        let mut own = self.lock();
+        // Two passes may ask for the same ConfigMap, and take in the answers the other way round.
+        let is_news = own.get(&entry).is_none_or(|(_, known)| match known {
+            Answer::There(known) => !is_older(&object, known),
+            Answer::Gone { uid } => object.uid() != *uid,
+        });
+        if is_news {
+            own.insert(entry, (Instant::now(), Answer::There(Box::new(object))));
+        }
+    }
+
+    fn remember_gone(&self, kind: Kind, key: &ObjectKey, uid: Option<String>) {
+        self.lock().insert((kind, key.clone()), (Instant::now(), Answer::Gone { uid }));
     }
 
     fn forget(&self, kind: Kind, deleted: &DynamicObject) {
         let entry = (kind, key_of(deleted));
         let mut own = self.lock();
-        if own.get(&entry).is_some_and(|(_, written)| !is_older(deleted, written)) {
+        if own.get(&entry).is_some_and(|(_, answer)| answer.is_outlived_by(deleted)) {
             own.remove(&entry);
         }
     }
@@ -179,10 +229,12 @@ impl Own {
     fn newer(&self, kind: Kind, key: &ObjectKey, seen: Option<Arc<DynamicObject>>) -> Option<Arc<DynamicObject>> {
         let entry = (kind, key.clone());
         let mut own = self.lock();
-        let Some((time, written)) = own.get(&entry) else { return seen };
-        let current = time.elapsed() < OWN_LIFETIME && seen.as_ref().is_none_or(|seen| is_older(seen, written));
-        if current {
-            return Some(Arc::new(written.clone()));
+        let Some((time, answer)) = own.get(&entry) else { return seen };
+        if time.elapsed() < OWN_LIFETIME && answer.is_newer_than(seen.as_deref()) {
+            return match answer {
+                Answer::There(written) => Some(Arc::new(DynamicObject::clone(written))),
+                Answer::Gone { .. } => None,
+            };
         }
         own.remove(&entry);
         seen
@@ -307,6 +359,26 @@ mod tests {
             let seen_object = seen.map(|version| Arc::new(object("a", version)));
             let got = own.newer(Kind::Canary, &key, seen_object).and_then(|object| object.resource_version());
             assert_eq!(got.as_deref(), expected, "written {written:?}, seen {seen:?}, after {seconds} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_is_known_to_be_gone_stays_so_until_the_watch_has_caught_up() {
+        let key = ObjectKey::new("default", "frontend");
+        let cases = [
+            // uid that is gone, uid that the watch shows, seconds since, whether a pass gets it
+            ("a", Some("a"), 0, false),
+            ("a", Some("a"), 61, true),
+            ("a", Some("b"), 0, true),
+            ("a", None, 0, false),
+        ];
+        for (gone, seen, seconds, expected) in cases {
+            let own = Own::default();
+            own.remember_gone(Kind::Canary, &key, Some(gone.to_owned()));
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            let seen_object = seen.map(|uid| Arc::new(object(uid, "7")));
+            let got = own.newer(Kind::Canary, &key, seen_object);
+            assert_eq!(got.is_some(), expected, "{gone} is gone, {seen:?} seen, after {seconds} s");
         }
     }
 

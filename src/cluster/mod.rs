@@ -7,13 +7,14 @@ pub mod events;
 pub mod kinds;
 pub mod lease;
 pub mod observe;
+mod traffic;
 mod watch_retries;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use kube::Client;
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::Value;
 
 use self::cache::{Cache, to_value};
@@ -28,8 +29,8 @@ use crate::workload::{Settings, WorkloadError};
 /// Why a request to Kubernetes did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// Somebody else changed the object since it was read.
-    #[error("{kind} {key} was changed by somebody else; the pass starts again")]
+    /// Somebody else made, changed or deleted the object since it was looked at.
+    #[error("{kind} {key} is not as it was seen any more; the pass starts again")]
     Conflict {
         /// Kind of the object.
         kind: String,
@@ -120,6 +121,9 @@ pub struct Cluster {
     /// Canaries that were read from the API server or written since this process leads: for those, the cache with our
     /// own writes on top is as new as anything we did.
     confirmed: Mutex<HashSet<ObjectKey>>,
+    /// Objects of which a write was refused as out of date, or ended in the unknown: what the cache has of them may be
+    /// older than what is there.
+    doubted: Mutex<HashSet<(Kind, ObjectKey)>>,
 }
 
 /// What a [`Cluster`] is made of.
@@ -142,7 +146,6 @@ impl Cluster {
     /// A cluster from its parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { client, cache, settings, track_configs, missing_kinds, guard } = parts;
-        let confirmed = Mutex::default();
         Self {
             client,
             cache,
@@ -151,7 +154,8 @@ impl Cluster {
             track_configs,
             missing_kinds,
             guard,
-            confirmed,
+            confirmed: Mutex::default(),
+            doubted: Mutex::default(),
         }
     }
 
@@ -170,7 +174,6 @@ impl Cluster {
             return Ok(self.cache.get(Kind::Canary, key).map(|object| DynamicObject::clone(&object)));
         }
         let Some(object) = self.fetch(Kind::Canary, key).await? else { return Ok(None) };
-        self.cache.remember(Kind::Canary, object.clone());
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         Ok(Some(object))
     }
@@ -212,10 +215,51 @@ impl Cluster {
         Api::namespaced_with(self.client.clone(), namespace, &kind.resource())
     }
 
-    /// An object from the API server itself.
+    /// An object from the API server itself. The cache remembers it.
     async fn fetch(&self, kind: Kind, key: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
         let answer = self.api(kind, &key.namespace).get_opt(&key.name).await;
-        answer.map_err(|error| self.failed("read", &kind.resource().kind, key, error))
+        self.fetched(kind, key, answer)
+    }
+
+    /// The same for kinds that may be listed and not read one by one: a list of the one with this name.
+    async fn fetch_by_list(&self, kind: Kind, key: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+        let one = ListParams::default().fields(&format!("metadata.name={}", key.name));
+        let answer = match self.api(kind, &key.namespace).list(&one).await {
+            Ok(list) => Ok(list.items.into_iter().next()),
+            // The kind is not installed any more.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.fetched(kind, key, answer)
+    }
+
+    fn fetched(
+        &self,
+        kind: Kind,
+        key: &ObjectKey,
+        answer: kube::Result<Option<DynamicObject>>,
+    ) -> Result<Option<DynamicObject>, ClusterError> {
+        let object = answer.map_err(|error| self.failed("read", &kind.resource().kind, key, error))?;
+        match &object {
+            Some(object) => self.cache.remember(kind, object.clone()),
+            None => self.cache.remember_gone(kind, key),
+        }
+        Ok(object)
+    }
+
+    /// Reads those of the objects again of which the cache may be behind, and says whether there were any. One that can't
+    /// be read stays in doubt, and nobody waits for it: what is decided from an old view of it is refused by its version.
+    async fn resolve_doubts(&self, objects: &[(Kind, ObjectKey)]) -> bool {
+        let doubted: Vec<_> = {
+            let doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+            objects.iter().filter(|object| doubted.contains(*object)).cloned().collect()
+        };
+        for (kind, key) in &doubted {
+            if self.fetch_by_list(*kind, key).await.is_ok() {
+                self.doubted.lock().unwrap_or_else(PoisonError::into_inner).remove(&(*kind, key.clone()));
+            }
+        }
+        !doubted.is_empty()
     }
 
     /// Refuses where this process does not lead any more.
@@ -223,19 +267,37 @@ impl Cluster {
         if self.guard.is_leader_now() { Ok(()) } else { Err(ClusterError::NotLeading) }
     }
 
-    fn failed(&self, verb: &'static str, kind: &str, key: &ObjectKey, error: kube::Error) -> ClusterError {
-        let (kind, key) = (kind.to_owned(), key.clone());
-        match error {
-            kube::Error::Api(status) if status.is_conflict() => {
-                self.doubt(&key);
-                ClusterError::Conflict { kind, key }
+    /// What a failed request means. Where it may have to do with what the cache knows, the object is doubted.
+    fn failed(&self, verb: &'static str, kind_name: &str, key: &ObjectKey, error: kube::Error) -> ClusterError {
+        let (kind, key) = (kind_name.to_owned(), key.clone());
+        let failure = match error {
+            kube::Error::Api(status) if is_out_of_date(verb, &status) => {
+                ClusterError::Conflict { kind, key: key.clone() }
             }
             kube::Error::Api(status) if status.is_forbidden() => {
-                ClusterError::Forbidden { verb, kind, key, message: status.message.clone() }
+                ClusterError::Forbidden { verb, kind, key: key.clone(), message: status.message.clone() }
             }
-            source => ClusterError::Request { verb, kind, key, source: Box::new(source) },
+            source => ClusterError::Request { verb, kind, key: key.clone(), source: Box::new(source) },
+        };
+        match Kind::named(kind_name) {
+            Some(Kind::Canary) => self.doubt(&key),
+            // The copies of configuration are read before each write.
+            Some(kind) if !kind.metadata_only() && !failure.is_refusal() => {
+                self.doubted.lock().unwrap_or_else(PoisonError::into_inner).insert((kind, key));
+            }
+            _ => {}
         }
+        failure
     }
+}
+
+/// Verb of a creation, in words for people.
+const CREATE: &str = "create";
+
+/// Whether a write was refused because the object is not as it was when the write was decided: changed, made by somebody
+/// else, or gone. (What can't be created because its kind or namespace is missing is not about the object.)
+fn is_out_of_date(verb: &str, status: &kube::core::Status) -> bool {
+    status.is_conflict() || status.is_already_exists() || (status.is_not_found() && verb != CREATE)
 }
 
 /// The status of a Canary as the API server has it; an absent one is empty.

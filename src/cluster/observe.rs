@@ -65,6 +65,9 @@ impl Cluster {
     /// Content of a changed ConfigMap or Secret could not be fetched.
     pub async fn observe(&self, canary: &ValidatedCanary) -> Result<(Observed, Seen), ClusterError> {
         let mut observed = self.look(canary);
+        if self.resolve_doubts(&observed.watched).await {
+            observed = self.look(canary);
+        }
         let mut seen = Seen { traffic: Self::traffic(canary, &observed), ..Seen::default() };
         if let Some(deployment) = &observed.primary {
             let threshold = canary.analysis.primary_ready_threshold_percent;

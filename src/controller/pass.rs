@@ -141,10 +141,16 @@ async fn run(
     if let Some(problem) = context.failures.problem(&canary.key) {
         decision = rollout::retried(decision, status, canary.generation, &problem, snapshot.now);
     }
-    let done = context.cluster.carry_out(object, canary, &observed, &decision).await?;
-    context.report(canary, status, &decision);
-    context.send_alerts(canary, &done.alerts);
-    context.publish(&canary.key, &canary.uid, &decision.notices).await;
+    let done = context.cluster.carry_out(object, canary, &observed, &decision).await;
+    // A decision that is in the status stands whatever failed after it, and no later pass would tell of it.
+    if done.committed || done.failure.is_none() {
+        context.report(canary, status, &decision);
+        context.send_alerts(canary, &done.alerts);
+        context.publish(&canary.key, &canary.uid, &decision.notices).await;
+    }
+    if let Some(failure) = done.failure {
+        return Err(failure.into());
+    }
     let Some(refusal) = done.impediment else { return Ok(Passed { next: decision.next, impeded: false }) };
     let again = clock::now() + failed(context, &canary.key, &refusal.into()).await;
     Ok(Passed { next: Some(decision.next.map_or(again, |next| next.min(again))), impeded: true })

@@ -1,8 +1,9 @@
 //! A decision in the making: one place that keeps status, actions and words together.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::conditions::{self, Progress};
+use super::ledger::run_mark;
 use super::snapshot::Snapshot;
 use super::{Action, Decision, Intent, Notice, NoticeKind, refusal};
 use crate::api::checked::{ObjectKey, Severity};
@@ -59,7 +60,23 @@ impl<'a> Draft<'a> {
 
     /// Sends the canary this share of the traffic.
     pub(super) fn route(&mut self, canary_weight: i32) {
-        self.act(Action::Route(Intent { canary_weight, withdrawn: None }));
+        let withdrawn = if canary_weight == 0 { self.fence() } else { None };
+        self.act(Action::Route(Intent { canary_weight, withdrawn }));
+    }
+
+    /// A mark for a route that shows no traffic while a step was promised: the write of that step may still be on its way,
+    /// and only a change of the route has it refused. It names no run that could be running, so that it takes nothing back;
+    /// a mark that does so stays.
+    fn fence(&self) -> Option<String> {
+        let (before, traffic) = (self.snapshot.status, &self.snapshot.seen.traffic);
+        if before.canary_weight == 0 || traffic.canary_weight != Some(0) {
+            return None;
+        }
+        let run = run_mark(before);
+        if traffic.withdrawn.as_ref() == Some(&run) {
+            return Some(run);
+        }
+        Some(format!("{run} until {}", self.now().to_rfc3339_opts(SecondsFormat::Millis, true)))
     }
 
     /// Keeps the pair and the route as the status says; does nothing where nothing drifted. A mark of an earlier rollback

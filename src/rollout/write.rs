@@ -23,42 +23,48 @@ impl ResourceId {
     }
 }
 
-/// One request.
+/// One request. It may land late: after a later pass, or another leader, went on. So each carries the
+/// `metadata.resourceVersion` of the object that it was decided from, and the API server refuses it where that object has
+/// changed since, which throws the pass away. Nothing is ever deleted: the garbage collector does that.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// Server-side apply with the field manager `serin`, forced. The object names only the fields that Serin owns, and
-    /// carries `apiVersion`, `kind`, `metadata.name` and `metadata.namespace`.
+    /// carries `apiVersion`, `kind`, `metadata.name`, `metadata.namespace` and, so that it can't create what was just
+    /// deleted, `metadata.uid`.
     Apply(Value),
-    /// Create; an object that is there already is left alone.
+    /// Create; refused where an object of that name is there.
     Create(Value),
-    /// Merge patch (RFC 7386), with `metadata.resourceVersion` in the body where a precondition is wanted.
+    /// Merge patch (RFC 7386).
     Merge {
         /// What is patched.
         id: ResourceId,
         /// The patch.
         body: Value,
     },
-    /// Replace the whole object (PUT). It carries the `metadata.resourceVersion` that it was made from, so that a
-    /// conflict throws the pass away. For an object that is ours as a whole and in which nothing may survive that is not
-    /// named: server-side apply leaves what another field manager once set, and refuses lists with duplicate keys
+    /// Replace the whole object (PUT). For an object that is ours as a whole and in which nothing may survive that is
+    /// not named: server-side apply leaves what another field manager once set, and refuses lists with duplicate keys
     /// (two environment variables of one name) that a plain write accepts.
     Replace(Value),
-    /// Delete.
-    Delete(ResourceId),
 }
 
 impl Write {
     /// What turns the live object into the desired one, touching only what differs; `None` where nothing does. It does
     /// not depend on who set a field before, as server-side apply would, so it settles in one write.
     pub fn update(id: ResourceId, live: &Value, desired: &Value) -> Option<Self> {
-        merge_patch(live, desired).map(|body| Self::Merge { id, body })
+        let mut body = merge_patch(live, desired)?;
+        if let Some(version) = live.pointer("/metadata/resourceVersion") {
+            set(&mut body, "metadata", "resourceVersion", version.clone());
+        }
+        Some(Self::Merge { id, body })
     }
 
-    /// The same, refused by the API server if the object is not the one that `live` shows any more.
+    /// The same patch, whatever happened to the object since it was read: only for what does no harm when it lands late.
     #[must_use]
-    pub fn unless_changed(mut self, live: &Value) -> Self {
-        if let (Self::Merge { body, .. }, Some(version)) = (&mut self, live.pointer("/metadata/resourceVersion")) {
-            set(body, "metadata", "resourceVersion", version.clone());
+    pub fn whatever_happened(mut self) -> Self {
+        if let Self::Merge { body, .. } = &mut self
+            && let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            metadata.remove("resourceVersion");
         }
         self
     }
@@ -101,13 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn a_guarded_patch_carries_the_version_that_it_was_made_from() {
+    fn an_update_carries_the_version_that_it_was_made_from() {
         let id = ResourceId::new("v1", "Service", ObjectKey::new("ns", "name"));
         let live = json!({"metadata": {"resourceVersion": "7"}, "spec": {"a": 1}});
+        assert_eq!(Write::update(id.clone(), &live, &live), None);
         let mut desired = live.clone();
         desired["spec"]["a"] = json!(2);
-        let write = Write::update(id, &live, &desired).map(|write| write.unless_changed(&live));
-        let Some(Write::Merge { body, .. }) = write else { panic!("no patch: {write:?}") };
-        assert_eq!(body, json!({"metadata": {"resourceVersion": "7"}, "spec": {"a": 2}}));
+        let write = Write::update(id.clone(), &live, &desired).unwrap();
+        let body = json!({"metadata": {"resourceVersion": "7"}, "spec": {"a": 2}});
+        assert_eq!(write, Write::Merge { id: id.clone(), body });
+        let body = json!({"metadata": {}, "spec": {"a": 2}});
+        assert_eq!(write.whatever_happened(), Write::Merge { id, body });
     }
 }

@@ -114,7 +114,8 @@ pub fn scale_up_replicas(target: &Value, primary: Option<&Value>, hpa: Option<&V
 ///
 /// This is server-side apply of that one field, so that Flux and Argo CD can be told to leave it to us. It is all that
 /// Serin ever applies to a target: another apply without this field would give it up, and set replicas to 1. The uid
-/// keeps the apply from creating a Deployment where the target was just deleted.
+/// keeps the apply from creating a Deployment where the target was just deleted, the version from taking the pods of a
+/// later run where it lands late.
 pub fn plan_scale(target: &Value, wanted: i32) -> Option<Write> {
     if replicas(target) == wanted {
         return None;
@@ -124,7 +125,7 @@ pub fn plan_scale(target: &Value, wanted: i32) -> Option<Write> {
         "kind": "Deployment",
         "spec": {"replicas": wanted},
     });
-    for field in ["name", "namespace", "uid"] {
+    for field in ["name", "namespace", "uid", "resourceVersion"] {
         set(&mut object, "metadata", field, json!(text(target, &format!("/metadata/{field}"))));
     }
     Some(Write::Apply(object))
@@ -246,7 +247,12 @@ mod tests {
             Some(Write::Apply(json!({
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
-                "metadata": {"name": "frontend", "namespace": "default", "uid": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"},
+                "metadata": {
+                    "name": "frontend",
+                    "namespace": "default",
+                    "uid": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
+                    "resourceVersion": "100",
+                },
                 "spec": {"replicas": 0},
             })))
         );

@@ -211,7 +211,7 @@ pub fn plan_copy(
     let id = ResourceId::new("v1", kind.kind(), key);
     Ok(match existing {
         None => Some(Write::Create(copy)),
-        Some(existing) => Write::update(id, existing, &copy).map(|write| write.unless_changed(existing)),
+        Some(existing) => Write::update(id, existing, &copy),
     })
 }
 

@@ -48,8 +48,7 @@ pub fn plan_revert(
     let mut writes: Vec<_> = plan_scale(target, wanted).into_iter().collect();
     if let Some(apex) = apex.filter(|apex| controller_of(apex, canary) == Controller::Nobody) {
         let service = given_back(apex, &Selector::of(target, canary, settings)?);
-        let update = Write::update(service_id(canary, &canary.service.name), apex, &service);
-        writes.extend(update.map(|write| write.unless_changed(apex)));
+        writes.extend(Write::update(service_id(canary, &canary.service.name), apex, &service));
     }
     Ok(writes)
 }

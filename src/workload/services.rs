@@ -138,7 +138,7 @@ impl Wanted<'_> {
         let annotations = if owned { self.annotations() } else { marks() };
         let annotations = reconciled(live, Keys::Annotations, &annotations, &canary.service.unmanaged_annotations);
         set(&mut service, "metadata", "annotations", json!(annotations));
-        Ok(Write::update(id, live, &service).map(|write| write.unless_changed(live)))
+        Ok(Write::update(id, live, &service))
     }
 }
 

@@ -22,6 +22,10 @@ fn runs(world: &World) -> Vec<(&str, Outcome)> {
     world.status.history.iter().rev().map(|run| (run.revision.as_str(), run.outcome)).collect()
 }
 
+fn route_weight(world: &World) -> Option<i32> {
+    world.route.as_ref().map(|route| route.intent.canary_weight)
+}
+
 fn primary(world: &World) -> Option<Build> {
     world.primary.as_ref().map(|primary| primary.pods.build)
 }
@@ -234,6 +238,55 @@ fn a_target_that_is_gone_takes_no_traffic_and_goes_on_when_it_is_back() {
     world.apply(image(2));
     world.settle();
     assert_eq!(runs(&world), [("v2c1", Outcome::Promoted)]);
+    assert_eq!(world.promises.broken, []);
+}
+
+/// The route still shows no traffic, so only a mark on it changes it, and has the write of the step refused.
+#[test]
+fn a_step_that_may_still_be_on_its_way_is_fenced_off_before_something_else_begins() {
+    type Story = fn(&mut World);
+    let stories: [(&str, Story); 4] = [
+        ("a newer revision", |world| world.apply(image(3))),
+        ("back to the promoted one", |world| world.apply(image(1))),
+        ("no pods", |world| world.lose_pods(Some(5))),
+        ("no target", |world| world.target = None),
+    ];
+    for (name, story) in stories {
+        let mut world = started();
+        world.run_until(at(Phase::Progressing, 10));
+        // As it was before the step.
+        world.edit_route(0);
+        let before = world.route.clone();
+        story(&mut world);
+        world.pass();
+        assert_eq!((world.status.canary_weight, route_weight(&world)), (0, Some(0)), "{name}");
+        assert_ne!(world.route, before, "{name}");
+        world.settle();
+        assert_eq!(world.promises.broken, [], "{name}");
+        assert!(
+            world.status.history.iter().all(|run| run.outcome != Outcome::RolledBack),
+            "{name}: it took a run back"
+        );
+    }
+}
+
+/// A crash came between route and status, and then somebody deleted the target for a while.
+#[test]
+fn a_refusal_that_only_the_route_remembers_outlives_the_target() {
+    let mut world = started();
+    world.run_until(at(Phase::Progressing, 20));
+    world.conditions.metrics = Metrics::Bad;
+    world.run_until(|world| world.status.failed_checks == 2);
+    world.now = world.status.next_check_time.unwrap();
+    world.conditions.crash_after = Some(1);
+    world.pass();
+    assert_eq!((world.status.canary_weight, route_weight(&world)), (20, Some(0)));
+    let target = world.target.take();
+    world.run_seconds(0);
+    world.target = target;
+    world.conditions.metrics = Metrics::Good;
+    world.settle();
+    assert_eq!(runs(&world), [("v2c1", Outcome::RolledBack)]);
     assert_eq!(world.promises.broken, []);
 }
 

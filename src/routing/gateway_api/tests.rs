@@ -100,6 +100,18 @@ fn a_step_writes_the_rule_and_nothing_else() {
     assert_eq!(*body, json!({"spec": {"rules": [rule(&canary(), &intent(20, None))]}}));
 }
 
+/// One that lands late is refused, however the route came to be what it is.
+#[test]
+fn every_change_carries_the_version_that_it_was_made_from() {
+    let mut route = live(&canary(), 10);
+    route["metadata"]["resourceVersion"] = json!("7");
+    for intent in [intent(20, None), intent(0, None), intent(0, Some("run"))] {
+        let writes = planned(&canary(), Some(&route), &intent);
+        let [Write::Merge { body, .. }] = writes.as_slice() else { panic!("not one patch: {writes:?}") };
+        assert_eq!(body["metadata"]["resourceVersion"], "7", "{intent:?}");
+    }
+}
+
 #[test]
 fn edits_by_hand_and_by_gitops_tools_are_undone() {
     type Change = fn(&mut Value);

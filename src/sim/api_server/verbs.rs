@@ -222,6 +222,9 @@ impl State {
             object["apiVersion"] = json!(api_version);
         }
         admit_merged(kind, &mut object)?;
+        if live.is_none() {
+            check_named_uid(kind, key, object["metadata"]["uid"].as_str())?;
+        }
         check_namespace(&mut object, kind, &key.namespace)?;
         check_name(&object, &key.name)?;
         remove_managers(&mut object);
@@ -513,6 +516,13 @@ fn check_uid(kind: &Resource, key: &Key, wanted: Option<&str>, found: &str) -> R
         "StorageError: invalid object, Code: 4, Key: /registry, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
          failed: UID in precondition: {wanted}, UID in object meta: {found}"
     );
+    Err(errors::conflict(kind, &key.name, &detail))
+}
+
+/// An apply that names a uid is about an object that was there.
+fn check_named_uid(kind: &Resource, key: &Key, named: Option<&str>) -> Result<(), Status> {
+    let Some(uid) = named.filter(|uid| !uid.is_empty()) else { return Ok(()) };
+    let detail = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
     Err(errors::conflict(kind, &key.name, &detail))
 }
 
