@@ -2,4 +2,7 @@
 
 pub mod api_server;
 pub mod load;
+mod metadata;
 pub mod model;
+pub mod settings;
+pub mod workloads;
