@@ -1,8 +1,15 @@
 //! A cluster in memory: API server, workloads, routes, traffic and Prometheus, without sockets and on virtual time.
 
 pub mod api_server;
+pub mod autoscaler;
+pub mod cluster;
+pub mod gateway;
 pub mod load;
 mod metadata;
 pub mod model;
 pub mod settings;
+#[cfg(test)]
+mod testing;
+pub mod users;
+pub mod view;
 pub mod workloads;

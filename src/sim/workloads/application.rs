@@ -22,7 +22,7 @@ pub struct Application {
 impl Application {
     /// Reads the variables. With one that it can't read, the application ends at once.
     pub fn of(variables: &BTreeMap<String, String>) -> Self {
-        Self::read(variables).unwrap_or_else(|| Self {
+        Self::read(variables).unwrap_or_else(|_| Self {
             behaviour: Behaviour { version: "unknown".to_owned(), error_share: 1.0, latency_milliseconds: 0.0 },
             start_delay: Duration::ZERO,
             is_never_ready: true,
@@ -30,10 +30,10 @@ impl Application {
         })
     }
 
-    fn read(variables: &BTreeMap<String, String>) -> Option<Self> {
-        let milliseconds = |name: &str| Some(parsed(variables, name)?.map(Duration::from_millis));
+    fn read(variables: &BTreeMap<String, String>) -> Result<Self, Unreadable> {
+        let milliseconds = |name: &str| Ok(parsed(variables, name)?.map(Duration::from_millis));
         let latency = milliseconds("LATENCY_MS")?.unwrap_or_default();
-        Some(Self {
+        Ok(Self {
             behaviour: Behaviour {
                 version: parsed(variables, "VERSION")?.unwrap_or_else(|| "unknown".to_owned()),
                 error_share: parsed(variables, "ERROR_RATE")?.unwrap_or(0.0_f64).clamp(0.0, 1.0),
@@ -46,21 +46,25 @@ impl Application {
     }
 }
 
-/// A variable; an empty one counts as none. The outer `None` means that it can't be read.
-fn parsed<T: FromStr>(variables: &BTreeMap<String, String>, name: &str) -> Option<Option<T>> {
-    match variables.get(name).filter(|text| !text.is_empty()) {
-        Some(text) => text.parse().ok().map(Some),
-        None => Some(None),
-    }
+/// A variable is not of its type.
+struct Unreadable;
+
+/// A variable; an empty one counts as none.
+fn parsed<T: FromStr>(variables: &BTreeMap<String, String>, name: &str) -> Result<Option<T>, Unreadable> {
+    let text = variables.get(name).filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(|_| Unreadable)).transpose()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The variables; version, share of errors, start delay, whether it is never ready, and when it crashes.
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str, f64, u64, bool, Option<u64>);
+
     #[test]
     fn the_environment_says_how_it_behaves() {
-        let cases: [(&str, &[(&str, &str)], &str, f64, u64, bool, Option<u64>); 6] = [
+        let cases: [Case; 6] = [
             ("nothing said", &[], "unknown", 0.0, 0, false, None),
             ("bad", &[("VERSION", "2"), ("ERROR_RATE", "0.3")], "2", 0.3, 0, false, None),
             ("slow to start", &[("START_DELAY_MS", "700")], "unknown", 0.0, 700, false, None),

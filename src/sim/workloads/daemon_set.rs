@@ -33,7 +33,7 @@ impl MostUnavailable {
     fn of(self, nodes: usize) -> usize {
         match self {
             Self::Pods(pods) => pods,
-            Self::Percent(percent) => (percent.saturating_mul(nodes) + 99) / 100,
+            Self::Percent(percent) => percent.saturating_mul(nodes).div_ceil(100),
         }
     }
 }

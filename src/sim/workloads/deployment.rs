@@ -96,7 +96,9 @@ impl Deployment {
         let Some((new, old)) = sets.split_last_mut() else { return };
         match self.strategy {
             Strategy::Recreate => {
-                old.iter_mut().for_each(|set| set.wanted = 0);
+                for set in old.iter_mut() {
+                    set.wanted = 0;
+                }
                 if old.iter().all(|set| set.pods.is_empty()) {
                     new.wanted = self.replicas;
                 }
@@ -106,7 +108,9 @@ impl Deployment {
                 let (mut new_side, mut old_sides) = (side(new), old.iter().map(side).collect::<Vec<_>>());
                 rolling::advance(self.replicas, bounds, &mut new_side, &mut old_sides);
                 new.wanted = new_side.wanted;
-                old.iter_mut().zip(old_sides).for_each(|(set, side)| set.wanted = side.wanted);
+                for (set, side) in old.iter_mut().zip(old_sides) {
+                    set.wanted = side.wanted;
+                }
             }
         }
     }
@@ -115,7 +119,9 @@ impl Deployment {
     fn rescale(&self, sets: &mut [PodSet], available: &dyn Fn(&PodSet) -> usize) {
         let is_active = |set: &PodSet| set.wanted > 0;
         if !sets.iter().any(is_active) {
-            sets.last_mut().into_iter().for_each(|latest| latest.wanted = self.replicas);
+            if let Some(latest) = sets.last_mut() {
+                latest.wanted = self.replicas;
+            }
             return;
         }
         let mut active: Vec<&mut PodSet> = sets.iter_mut().filter(|set| is_active(set)).collect();
@@ -127,18 +133,19 @@ impl Deployment {
         // In mid-rollout the sum lies between the wanted one and the surge; only leaving that is a reason to change it.
         let all = sides.iter().map(|side| side.wanted).sum::<usize>();
         rolling::rescale(all.clamp(self.replicas, most), &mut sides);
-        active.iter_mut().zip(sides).for_each(|(set, side)| set.wanted = side.wanted);
+        for (set, side) in active.iter_mut().zip(sides) {
+            set.wanted = side.wanted;
+        }
     }
 
     /// Puts the set of the template behind the others.
     fn move_to_end(&mut self, template: &Arc<Template>, sets: &mut Vec<PodSet>, now: Instant) {
         let found = sets.iter().position(|set| set.template.hash == template.hash);
-        let (set, reason) = match found {
-            Some(index) => (sets.remove(index), Reason::FoundNewReplicaSet),
-            None => {
-                let name = format!("{}-{}", self.name, template.hash);
-                (PodSet::new(name, template.clone()), Reason::NewReplicaSetCreated)
-            }
+        let (set, reason) = if let Some(index) = found {
+            (sets.remove(index), Reason::FoundNewReplicaSet)
+        } else {
+            let name = format!("{}-{}", self.name, template.hash);
+            (PodSet::new(name, template.clone()), Reason::NewReplicaSetCreated)
         };
         if found.is_none_or(|index| index != sets.len()) {
             // Progress is that of the new template from now on.

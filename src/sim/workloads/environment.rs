@@ -137,7 +137,8 @@ impl Source {
             },
             Self::All { from, prefix } => match data(from) {
                 Some(data) => {
-                    variables.extend(data.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)))
+                    let named = data.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value));
+                    variables.extend(named);
                 }
                 None => from.excuse()?,
             },

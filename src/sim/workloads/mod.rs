@@ -10,6 +10,8 @@ mod pod;
 mod pod_set;
 mod rolling;
 mod template;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -35,7 +37,7 @@ pub struct Workloads {
     configs: Configs,
     suffixes: Suffixes,
     /// By namespace, name and kind.
-    workloads: BTreeMap<(ObjectKey, Kind), Workload>,
+    by_place: BTreeMap<(ObjectKey, Kind), Workload>,
     /// Readiness delays of workloads, also of those that are not there yet.
     readiness_delays: BTreeMap<ObjectKey, Duration>,
     paused_until: Option<Instant>,
@@ -64,7 +66,7 @@ impl Workloads {
             settings,
             configs: Configs::default(),
             suffixes: Suffixes::default(),
-            workloads: BTreeMap::new(),
+            by_place: BTreeMap::new(),
             readiness_delays: BTreeMap::new(),
             paused_until: None,
             version: 0,
@@ -78,7 +80,7 @@ impl Workloads {
 
     /// All workloads, by namespace and name.
     pub fn iter(&self) -> impl Iterator<Item = &Workload> {
-        self.workloads.values()
+        self.by_place.values()
     }
 
     /// The workloads whose pods a Service with this selector has. An empty selector selects nothing.
@@ -93,7 +95,7 @@ impl Workloads {
                 && !selector.is_empty()
                 && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
         };
-        self.workloads.values().filter(is_selected)
+        self.by_place.values().filter(is_selected)
     }
 
     /// Ends containers with an error. They start anew after `back_after`, or never: then only deleting the pod helps.
@@ -135,29 +137,26 @@ impl Workloads {
     }
 
     fn named<'a>(&'a mut self, name: &'a ObjectKey) -> impl Iterator<Item = &'a mut Workload> + use<'a> {
-        self.workloads.values_mut().filter(move |workload| workload.id.key == *name)
+        self.by_place.values_mut().filter(move |workload| workload.id.key == *name)
     }
 
     fn workload_changed(&mut self, kind: Kind, change: &Change, now: Instant) {
         let place = (key(&change.object), kind);
         if change.kind == ChangeKind::Deleted {
-            self.version += u64::from(self.workloads.remove(&place).is_some());
+            self.version += u64::from(self.by_place.remove(&place).is_some());
             return;
         }
         let sync_at = now + self.settings.controller_delay;
-        match self.workloads.get_mut(&place).filter(|workload| workload.uid == uid(&change.object)) {
-            Some(workload) => {
-                if workload.read(&change.object) {
-                    workload.sync_by(sync_at);
-                    self.version += 1;
-                }
-            }
-            None => {
-                let Some(mut workload) = Workload::of(&change.object, sync_at) else { return };
-                workload.readiness_delay = self.readiness_delays.get(&place.0).copied();
-                self.workloads.insert(place, workload);
+        let known = self.by_place.get_mut(&place).filter(|workload| workload.uid == uid(&change.object));
+        if let Some(workload) = known {
+            if workload.read(&change.object) {
+                workload.sync_by(sync_at);
                 self.version += 1;
             }
+        } else if let Some(mut workload) = Workload::of(&change.object, sync_at) {
+            workload.readiness_delay = self.readiness_delays.get(&place.0).copied();
+            self.by_place.insert(place, workload);
+            self.version += 1;
         }
     }
 
@@ -169,10 +168,13 @@ impl Workloads {
         let waiting = |workload: &&mut Workload| {
             workload.id.key.namespace == place.namespace && workload.pods().any(Pod::is_blocked)
         };
-        for workload in self.workloads.values_mut().filter(waiting) {
+        for workload in self.by_place.values_mut().filter(waiting) {
             let kubelet = kubelet(&self.settings, &self.configs, &place.namespace, workload.readiness_delay);
-            let started = workload.pods_mut().filter(|pod| pod.is_blocked()).map(|pod| pod.retry(&kubelet, now));
-            if started.fold(false, |any, started| any || started) {
+            let mut started = false;
+            for pod in workload.pods_mut() {
+                started |= pod.retry(&kubelet, now);
+            }
+            if started {
                 workload.sync_by(sync_at);
                 self.version += 1;
             }
@@ -182,7 +184,7 @@ impl Workloads {
     /// Somebody deleted a Pod or a ReplicaSet that the API server had.
     fn object_deleted(&mut self, change: &Change, now: Instant) {
         let (place, sync_at) = (key(&change.object), now + self.settings.controller_delay);
-        for workload in self.workloads.values_mut().filter(|workload| workload.id.key.namespace == place.namespace) {
+        for workload in self.by_place.values_mut().filter(|workload| workload.id.key.namespace == place.namespace) {
             if workload.forget(kind(&change.object), &place.name) {
                 workload.sync_by(sync_at);
                 self.version += 1;
@@ -212,7 +214,7 @@ impl Model for Workloads {
             |workload: &Workload| workload.sync_due().map(|at| paused_until.map_or(at, |until| at.max(until)));
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let (mut next, suffixes) = (None, &mut self.suffixes);
-        for workload in self.workloads.values_mut() {
+        for workload in self.by_place.values_mut() {
             let key = workload.id.key.clone();
             let kubelet = kubelet(&self.settings, &self.configs, &key.namespace, workload.readiness_delay);
             let mut has_changed = is_due(workload.pods_due()) && workload.advance(&kubelet, now);

@@ -103,18 +103,15 @@ fn publish_set(
         return;
     }
     let id = set_id(workload, &set.name);
-    let uid = match &set.published {
-        Some(published) => {
-            if before.is_some_and(|before| before.first() != counts.first()) {
-                let _ = server.patch(&id, &json!({"spec": {"replicas": set.wanted}}));
-            }
-            Some(published.uid.clone())
+    let uid = if let Some(published) = &set.published {
+        if before.is_some_and(|before| before.first() != counts.first()) {
+            let _ = server.patch(&id, &json!({"spec": {"replicas": set.wanted}}));
         }
-        None => {
-            let owner = Owner { kind: "Deployment", name: &workload.name, uid: workload_uid };
-            let created = server.create(set_object(workload, &owner, revision, set));
-            created.ok().and_then(|created| text(&created, "/metadata/uid").map(str::to_owned))
-        }
+        Some(published.uid.clone())
+    } else {
+        let owner = Owner { kind: "Deployment", name: &workload.name, uid: workload_uid };
+        let created = server.create(set_object(workload, &owner, revision, set));
+        created.ok().and_then(|created| text(&created, "/metadata/uid").map(str::to_owned))
     };
     let [_, all, ready, available] = counts;
     let _ = server.patch_status(

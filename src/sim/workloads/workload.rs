@@ -164,7 +164,9 @@ impl Workload {
         let patch = match &mut self.controller {
             Controller::Deployment(deployment) => {
                 deployment.plan(template, sets, &available, now);
-                sets.iter_mut().for_each(|set| set.scale(around.suffixes, &around.kubelet, now));
+                for set in sets.iter_mut() {
+                    set.scale(around.suffixes, &around.kubelet, now);
+                }
                 for removed in deployment.clean_up(sets) {
                     objects::remove_set(around.server, &self.id.key, &removed);
                 }
