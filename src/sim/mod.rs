@@ -3,5 +3,15 @@
 pub mod api_server;
 #[cfg(test)]
 mod late_writes;
+pub mod autoscaler;
+pub mod cluster;
+pub mod gateway;
 pub mod load;
+mod metadata;
 pub mod model;
+pub mod settings;
+#[cfg(test)]
+mod testing;
+pub mod users;
+pub mod view;
+pub mod workloads;
