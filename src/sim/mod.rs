@@ -3,3 +3,5 @@
 pub mod api_server;
 pub mod load;
 pub mod model;
+pub mod prometheus;
+pub mod traffic;
