@@ -34,7 +34,7 @@ fn with_number(binary: &Binary, samples: Vec<Sample>, operands: impl Fn(f64) -> 
         let (left, right) = operands(sample.value);
         let result = of_numbers(operator, left, right);
         if operator.is_comparison() && !binary.is_bool {
-            return (result == 1.0).then_some(sample);
+            return is_true(result).then_some(sample);
         }
         Some(Sample { labels: sample.labels.without_name(), value: result })
     });
@@ -63,7 +63,7 @@ fn with_vector(binary: &Binary, left: Vec<Sample>, right: Vec<Sample>) -> Evalua
             return Err(EvaluationError::ManyToOne);
         }
         let chooses = binary.operator.is_comparison() && !binary.is_bool;
-        if chooses && result != 1.0 {
+        if chooses && !is_true(result) {
             continue;
         }
         let labels = match &binary.matching {
@@ -100,6 +100,11 @@ fn signature(binary: &Binary, labels: &Labels) -> Labels {
         Matching::On(names) => labels.only(names),
         Matching::Ignoring(names) => labels.without(names),
     }
+}
+
+/// What a comparison gave.
+fn is_true(result: f64) -> bool {
+    result > 0.0
 }
 
 /// The operator between two numbers; comparisons give 0 or 1. Divisions by zero are as IEEE 754 has them.

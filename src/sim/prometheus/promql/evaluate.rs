@@ -146,9 +146,8 @@ fn of_number(function: Function, value: f64, bound: f64) -> f64 {
         Function::Abs => value.abs(),
         Function::Ceil => value.ceil(),
         Function::Floor => value.floor(),
-        Function::ClampMin if value.is_nan() || bound.is_nan() => f64::NAN,
+        Function::ClampMin | Function::ClampMax if value.is_nan() || bound.is_nan() => f64::NAN,
         Function::ClampMin => value.max(bound),
-        Function::ClampMax if value.is_nan() || bound.is_nan() => f64::NAN,
         Function::ClampMax => value.min(bound),
         _ => value,
     }

@@ -114,12 +114,11 @@ impl Expression {
         match self {
             Self::Number(_) => Kind::Scalar,
             Self::Text(_) => Kind::Text,
-            Self::Newest(_) | Self::Aggregation(_) => Kind::Instant,
             Self::Within(..) => Kind::Range,
             Self::Negated(operand) => operand.kind(),
             Self::Call(function, _) => function.result(),
             Self::Binary(binary) if binary.left.kind() == Kind::Scalar => binary.right.kind(),
-            Self::Binary(_) => Kind::Instant,
+            Self::Newest(_) | Self::Aggregation(_) | Self::Binary(_) => Kind::Instant,
         }
     }
 }

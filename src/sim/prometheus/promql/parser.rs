@@ -125,9 +125,9 @@ impl Parser<'_> {
     fn primary(&mut self) -> Parsed<Expression> {
         let token = self.peek().clone();
         match token {
-            Token::Number(number) => self.took(Expression::Number(number)),
-            Token::Duration(milliseconds) => self.took(Expression::Number(milliseconds as f64 / 1000.0)),
-            Token::Text(text) => self.took(Expression::Text(text)),
+            Token::Number(number) => Ok(self.took(Expression::Number(number))),
+            Token::Duration(milliseconds) => Ok(self.took(Expression::Number(milliseconds as f64 / 1000.0))),
+            Token::Text(text) => Ok(self.took(Expression::Text(text))),
             Token::Symbol("(") => {
                 self.next += 1;
                 let inner = self.expression(0)?;
@@ -211,7 +211,7 @@ impl Parser<'_> {
 
     fn label(&mut self) -> Parsed<String> {
         match self.peek().clone() {
-            Token::Name(name) if !name.contains(':') => self.took(name),
+            Token::Name(name) if !name.contains(':') => Ok(self.took(name)),
             _ => Err(self.unexpected()),
         }
     }
@@ -323,9 +323,9 @@ impl Parser<'_> {
         self.words.get(self.next).map_or(&Token::End, |word| &word.token)
     }
 
-    fn took<T>(&mut self, value: T) -> Parsed<T> {
+    fn took<T>(&mut self, value: T) -> T {
         self.next += 1;
-        Ok(value)
+        value
     }
 
     fn accept(&mut self, symbol: &str) -> bool {

@@ -22,17 +22,19 @@ impl Range {
 
 /// `rate()`: the increase in a second.
 pub fn rate(points: &[Point], range: Range) -> Option<f64> {
-    Some(extrapolated(points, range, true)? / range.seconds())
+    let (difference, factor) = extrapolated(points, range, true)?;
+    // Divided first, as Prometheus does: the last digit matters to ceil() and floor().
+    Some(difference * (factor / range.seconds()))
 }
 
 /// `increase()`: of a counter, over the whole range.
 pub fn increase(points: &[Point], range: Range) -> Option<f64> {
-    extrapolated(points, range, true)
+    extrapolated(points, range, true).map(|(difference, factor)| difference * factor)
 }
 
 /// `delta()`: the difference of a gauge over the whole range.
 pub fn delta(points: &[Point], range: Range) -> Option<f64> {
-    extrapolated(points, range, false)
+    extrapolated(points, range, false).map(|(difference, factor)| difference * factor)
 }
 
 /// `irate()`: from the last two samples alone.
@@ -44,10 +46,10 @@ pub fn irate(points: &[Point]) -> Option<f64> {
     (seconds > 0.0).then(|| increase / seconds)
 }
 
-/// The difference between the first and the last sample, and what is missing at the edges. An edge is reached if it is
+/// The difference between the first and the last sample, and by how much it grows for what is missing at the edges. An edge is reached if it is
 /// at most 1.1 times the average distance of samples away; else the series is taken to begin or end half of that
 /// distance beyond its samples. A counter is not taken to have been below zero.
-fn extrapolated(points: &[Point], range: Range, is_counter: bool) -> Option<f64> {
+fn extrapolated(points: &[Point], range: Range, is_counter: bool) -> Option<(f64, f64)> {
     let [first, .., last] = points else { return None };
     let mut difference = last.value - first.value;
     if is_counter {
@@ -65,7 +67,7 @@ fn extrapolated(points: &[Point], range: Range, is_counter: bool) -> Option<f64>
         to_start = to_start.min(sampled * (first.value / difference));
     }
     let factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
-    Some(difference * factor)
+    Some((difference, factor))
 }
 
 fn seconds(milliseconds: Milliseconds) -> f64 {
