@@ -123,8 +123,8 @@ fn every_data_plane_tells_of_the_same_requests() {
     }
 }
 
-const REQUESTS: &str = r#"sum(increase(envoy_cluster_upstream_rq[1m]))"#;
-const OF_PODS: &str = r#"sum(increase(http_request_duration_seconds_count[1m]))"#;
+const REQUESTS: &str = "sum(increase(envoy_cluster_upstream_rq[1m]))";
+const OF_PODS: &str = "sum(increase(http_request_duration_seconds_count[1m]))";
 const SUM_OF_PODS: &str = "sum(http_request_duration_seconds_count)";
 
 #[test]
