@@ -3,10 +3,13 @@
 use super::expression::Selector;
 use super::{Labels, Point, Sample, Samples, Series, Text, Value, evaluate, parse};
 
+/// Labels, and samples by time in milliseconds; `None` is where the series is known to have ended.
+type WrittenSeries = (Labels, Vec<(i64, Option<f64>)>);
+
 /// Samples written as text: a series and its samples in each line, `STEP` seconds apart from time zero on. `_` is a
 /// scrape that did not see the series and left no trace, `stale` one after which it is known to have ended.
 struct Written {
-    series: Vec<(Labels, Vec<(i64, Option<f64>)>)>,
+    series: Vec<WrittenSeries>,
 }
 
 impl Written {
@@ -15,7 +18,7 @@ impl Written {
         Self { series: lines.map(|line| Self::line(step_seconds, line)).collect() }
     }
 
-    fn line(step_seconds: i64, line: &str) -> (Labels, Vec<(i64, Option<f64>)>) {
+    fn line(step_seconds: i64, line: &str) -> WrittenSeries {
         let (name, values) = line.split_once(' ').unwrap();
         let (metric, pairs) = name.split_once('{').unwrap_or((name, "}"));
         let mut labels: Vec<(Text, Text)> = vec![("__name__".into(), metric.to_owned().into())];
@@ -34,7 +37,7 @@ impl Written {
         (Labels::new(labels), values.collect())
     }
 
-    fn selected(&self, selector: &Selector) -> impl Iterator<Item = &(Labels, Vec<(i64, Option<f64>)>)> {
+    fn selected(&self, selector: &Selector) -> impl Iterator<Item = &WrittenSeries> {
         self.series.iter().filter(|(labels, _)| selector.matches(labels))
     }
 }
