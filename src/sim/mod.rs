@@ -15,3 +15,5 @@ mod testing;
 pub mod users;
 pub mod view;
 pub mod workloads;
+pub mod prometheus;
+pub mod traffic;
