@@ -2,4 +2,5 @@
 
 pub mod api_server;
 pub mod load;
+pub mod loopback;
 pub mod model;

@@ -5,21 +5,26 @@
 
 #![allow(clippy::result_large_err, reason = "a refusal is what the API server answers, and it is rare")]
 
+mod core_events;
 mod decode;
 mod discovery;
 mod errors;
+mod field_validation;
 mod fields;
 mod interposer;
+mod openapi;
 mod patch;
 mod rbac;
 mod representation;
 mod request;
 mod resources;
+mod scale;
 mod schema;
 mod selectors;
 mod service;
 mod store;
 mod strategy;
+mod table;
 #[cfg(test)]
 mod tests;
 mod verbs;
@@ -42,7 +47,7 @@ use self::patch::Patch;
 pub use self::service::{Connection, ConnectionReset};
 use self::store::{Key, State};
 use self::strategy::Part;
-use self::verbs::{Context, DeleteOptions};
+use self::verbs::{Context, DeleteOptions, WriteOptions};
 use crate::clock;
 use crate::rollout::ResourceId;
 
@@ -165,7 +170,7 @@ impl ApiServer {
     /// It is there already, or not right.
     pub fn create(&self, object: Value) -> Result<Value, Status> {
         let key = key_of(&object)?;
-        let written = self.write(ADMIN, ADMIN, "create", Part::Object, |state, context| {
+        let written = self.write_as_admin(ADMIN, "create", Part::Object, |state, context| {
             state.create(context, key.resource, &key.namespace, object)
         })?;
         Ok((*written.object).clone())
@@ -202,14 +207,14 @@ impl ApiServer {
     /// The object is not there.
     pub fn delete(&self, id: &ResourceId) -> Result<(), Status> {
         let (key, options) = (key(id)?, DeleteOptions::default());
-        self.write(ADMIN, ADMIN, "delete", Part::Object, |state, context| state.delete(context, &key, &options))?;
+        self.write_as_admin(ADMIN, "delete", Part::Object, |state, context| state.delete(context, &key, &options))?;
         Ok(())
     }
 
     /// Deletes what is owned by nobody who is there: after a deletion that happens by itself, but not to an object
     /// that named an absent owner from the beginning.
     pub fn collect_garbage(&self) {
-        let collected: Result<(), Status> = self.write(ADMIN, ADMIN, "delete", Part::Object, |state, _| {
+        let collected: Result<(), Status> = self.write_as_admin(ADMIN, "delete", Part::Object, |state, _| {
             let missing = state.missing_owners();
             state.bereaved.extend(missing);
             Ok(())
@@ -237,7 +242,7 @@ impl ApiServer {
 
     fn write_patch(&self, manager: &str, part: Part, key: &Key, patch: &Patch) -> Result<Value, Status> {
         let written =
-            self.write(ADMIN, manager, patch.verb(), part, |state, context| state.patch(context, key, patch))?;
+            self.write_as_admin(manager, patch.verb(), part, |state, context| state.patch(context, key, patch))?;
         Ok((*written.object).clone())
     }
 
@@ -249,17 +254,27 @@ impl ApiServer {
         self.state().version
     }
 
-    /// Runs a write and what follows from it, and shows the checks what was committed.
-    fn write<T>(
+    fn write_as_admin<T>(
         &self,
-        user: &str,
         manager: &str,
         verb: &'static str,
         part: Part,
         run: impl FnOnce(&mut State, &Context<'_>) -> Result<T, Status>,
     ) -> Result<T, Status> {
+        self.write((ADMIN, manager), verb, part, WriteOptions::default(), run)
+    }
+
+    /// Runs a write and what follows from it, and shows the checks what was committed.
+    fn write<T>(
+        &self,
+        (user, manager): (&str, &str),
+        verb: &'static str,
+        part: Part,
+        options: WriteOptions,
+        run: impl FnOnce(&mut State, &Context<'_>) -> Result<T, Status>,
+    ) -> Result<T, Status> {
         let time = clock::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let context = Context { user, verb, manager, part, time: &time };
+        let context = Context { user, verb, manager, part, time: &time, options };
         let (result, records) = {
             let mut state = self.state();
             let result = run(&mut state, &context);

@@ -2,15 +2,21 @@
 
 use json_patch::{AddOperation, PatchOperation};
 use kube::core::Status;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::errors;
+use super::resources::Resource;
+use super::schema::Schema;
+
+mod strategic;
 
 /// A patch.
 #[derive(Clone, Debug)]
 pub enum Patch {
     /// RFC 7386.
     Merge(Value),
+    /// A merge patch that knows how the lists of built-in kinds merge.
+    Strategic(Map<String, Value>),
     /// RFC 6902.
     Json(json_patch::Patch),
     /// Server-side apply.
@@ -27,11 +33,14 @@ impl Patch {
     ///
     /// # Errors
     /// The media type is none of a patch, or the body is not of that type.
-    pub fn read(media_type: &str, body: &[u8], force: bool) -> Result<Self, Status> {
+    pub fn read(kind: &Resource, media_type: &str, body: &[u8], force: bool) -> Result<Self, Status> {
         let unreadable = |error: &dyn std::fmt::Display| errors::bad_request(format!("error decoding patch: {error}"));
         let json = || serde_json::from_slice(body).map_err(|error| unreadable(&error));
         match media_type {
             "application/merge-patch+json" => Ok(Self::Merge(json()?)),
+            "application/strategic-merge-patch+json" if !kind.is_custom() => {
+                serde_json::from_slice(body).map(Self::Strategic).map_err(|error| unreadable(&error))
+            }
             "application/json-patch+json" => {
                 serde_json::from_slice(body).map(Self::Json).map_err(|error| unreadable(&error))
             }
@@ -42,7 +51,7 @@ impl Patch {
                     .map(|configuration| Self::Apply { configuration, force })
                     .map_err(|error| unreadable(&error)),
             },
-            _ => Err(errors::unsupported_media_type()),
+            _ => Err(errors::unsupported_media_type(kind)),
         }
     }
 
@@ -58,10 +67,15 @@ impl Patch {
     ///
     /// # Errors
     /// The patch does not fit the object.
-    pub fn applied_to(&self, live: &Value) -> Result<Value, Status> {
+    pub fn applied_to(&self, schema: &Schema, live: &Value) -> Result<Value, Status> {
         let mut object = live.clone();
         match self {
             Self::Merge(patch) => merge(&mut object, patch),
+            Self::Strategic(patch) => {
+                if let Some(fields) = object.as_object_mut() {
+                    strategic::merge(schema, fields, patch)?;
+                }
+            }
             Self::Json(patch) => {
                 for operation in &patch.0 {
                     let operation = [lenient(&object, operation)];

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::decode::{self, WrongType};
 use super::errors;
+use super::field_validation::{self, FieldValidation};
 use super::fields::{Managers, Writer};
 use super::patch::Patch;
 use super::resources::{Family, Resource};
@@ -25,17 +26,28 @@ pub struct Context<'a> {
     pub part: Part,
     /// In RFC 3339.
     pub time: &'a str,
+    pub options: WriteOptions,
+}
+
+/// What a client may ask of any write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteOptions {
+    /// Whether nothing is committed.
+    pub is_dry_run: bool,
+    pub field_validation: FieldValidation,
 }
 
 impl<'a> Context<'a> {
     fn author(&self) -> Author<'a> {
-        Author { user: self.user, verb: self.verb, subresource: self.subresource() }
+        let is_dry_run = self.options.is_dry_run;
+        Author { user: self.user, verb: self.verb, subresource: self.subresource(), is_dry_run }
     }
 
     fn subresource(&self) -> &'static str {
         match self.part {
             Part::Object => "",
             Part::Status => "status",
+            Part::Scale => "scale",
         }
     }
 
@@ -81,6 +93,7 @@ impl State {
         let key = Key { resource, namespace: namespace.to_owned(), name: String::new() };
         let kind = key.resource();
         let mut object = checked_body(kind, body)?;
+        check_fields(context, kind, &object)?;
         admit(kind, &mut object)?;
         check_namespace(&mut object, kind, namespace)?;
         let has_version = object["metadata"].get("resourceVersion").is_some();
@@ -157,6 +170,7 @@ impl State {
     pub fn update(&mut self, context: &Context<'_>, key: &Key, body: Value) -> Result<Written, Status> {
         let kind = key.resource();
         let mut object = checked_body(kind, body)?;
+        check_fields(context, kind, &object)?;
         admit(kind, &mut object)?;
         check_namespace(&mut object, kind, &key.namespace)?;
         check_name(&object, &key.name)?;
@@ -183,7 +197,8 @@ impl State {
             (_, None) => Err(errors::not_found(key.resource(), &key.name)),
             (patch, Some(live)) => {
                 let kind = key.resource();
-                let mut object = patch.applied_to(&live.value)?;
+                let mut object = patch.applied_to(&kind.schema, &live.value)?;
+                check_fields(context, kind, &object).map_err(|error| patched_wrongly(&error))?;
                 admit(kind, &mut object).map_err(|error| patched_wrongly(&error))?;
                 check_namespace(&mut object, kind, &key.namespace)?;
                 check_name(&object, &key.name)?;
@@ -231,7 +246,8 @@ impl State {
         }
     }
 
-    fn track_and_replace(
+    /// Replaces an object that is in the form in which it is kept, and notes who changed which fields.
+    pub fn track_and_replace(
         &mut self,
         context: &Context<'_>,
         key: &Key,
@@ -240,7 +256,7 @@ impl State {
     ) -> Result<Written, Status> {
         let kind = key.resource();
         let managers = match context.part {
-            Part::Status => live.managers.clone(),
+            Part::Status | Part::Scale => live.managers.clone(),
             Part::Object
                 if object.pointer("/metadata/managedFields") == live.value.pointer("/metadata/managedFields") =>
             {
@@ -295,7 +311,7 @@ impl State {
         let kind = key.resource();
         let live = self.get(key).cloned().ok_or_else(|| errors::not_found(kind, &key.name))?;
         check_preconditions(kind, key, &live.value, options)?;
-        if options.orphans_dependents {
+        if options.orphans_dependents && !context.options.is_dry_run {
             let uid = live.value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             for dependent in self.dependents(&uid) {
                 self.disown(&dependent, &|owner| owner == uid, context.time);
@@ -337,8 +353,7 @@ impl State {
             self.disown(key, &|owner| gone.contains(&owner), time);
             return;
         }
-        let context =
-            Context { user: GARBAGE_COLLECTOR, verb: "delete", manager: GARBAGE_COLLECTOR, part: Part::Object, time };
+        let context = collector("delete", time);
         // It was there a moment ago, and no precondition is asked for.
         let _ = self.delete(&context, key, &DeleteOptions::default());
     }
@@ -352,10 +367,22 @@ impl State {
                 set_or_remove(&mut object["metadata"], "ownerReferences", None);
             }
         }
-        let context =
-            Context { user: GARBAGE_COLLECTOR, verb: "patch", manager: GARBAGE_COLLECTOR, part: Part::Object, time };
+        let context = collector("patch", time);
         // It fails only if the object is wrong in other ways; then it stays as it is.
         let _ = self.track_and_replace(&context, key, &live, object);
+    }
+}
+
+/// The garbage collector at work.
+fn collector<'a>(verb: &'static str, time: &'a str) -> Context<'a> {
+    let options = WriteOptions::default();
+    Context { user: GARBAGE_COLLECTOR, verb, manager: GARBAGE_COLLECTOR, part: Part::Object, time, options }
+}
+
+fn check_fields(context: &Context<'_>, kind: &Resource, object: &Value) -> Result<(), Status> {
+    match context.options.field_validation {
+        FieldValidation::Strict => field_validation::refuse_unknown(kind, object),
+        FieldValidation::Ignore | FieldValidation::Warn => Ok(()),
     }
 }
 

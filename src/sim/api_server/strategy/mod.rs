@@ -20,6 +20,8 @@ pub enum Part {
     Object,
     /// Its status.
     Status,
+    /// Its number of replicas.
+    Scale,
 }
 
 /// Makes a new object what it is at first: without a status, in its first generation.
@@ -51,8 +53,8 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
 /// Takes back what this write may not touch, and raises the generation where the write means something new.
 pub fn prepare_update(resource: &Resource, part: Part, live: &Value, object: &mut Value) {
     match part {
-        Part::Object if resource.has_status => copy(live, object, "status"),
-        Part::Object => {}
+        Part::Object | Part::Scale if resource.has_status => copy(live, object, "status"),
+        Part::Object | Part::Scale => {}
         Part::Status if resource.is_custom() => {
             let managed = object.pointer("/metadata/managedFields").cloned();
             let status = object.get("status").cloned();
