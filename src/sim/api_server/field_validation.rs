@@ -7,58 +7,35 @@ use super::errors;
 use super::resources::Resource;
 use super::schema::{Schema, Shape};
 
-/// What is done about unknown fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FieldValidation {
-    /// Nothing: they are dropped. (The real server warns, unless it is told not to.)
-    #[default]
-    Ignore,
-    /// They are dropped with a warning.
-    Warn,
-    /// The write is refused.
-    Strict,
-}
-
-impl FieldValidation {
-    /// The query parameter.
-    pub fn read(parameter: &str) -> Self {
-        match parameter {
-            "Strict" => Self::Strict,
-            "Warn" => Self::Warn,
-            _ => Self::Ignore,
-        }
-    }
-}
-
-/// Refuses an object with unknown fields.
+/// Looks for fields of an object, or of a patch like it, that its kind does not have. They are dropped in any case.
+/// Returns warnings, if the parameter asks for them. (The real server warns unless it is told not to.)
 ///
 /// # Errors
-/// There are some.
-pub fn refuse_unknown(kind: &Resource, object: &Value) -> Result<(), Status> {
-    let unknown: Vec<String> = warnings(kind, object);
-    if unknown.is_empty() {
-        return Ok(());
+/// The parameter is strict about them, and there are some.
+pub fn check(parameter: &str, kind: &Resource, object: &Value) -> Result<Vec<String>, Status> {
+    if !matches!(parameter, "Strict" | "Warn") {
+        return Ok(Vec::new());
+    }
+    let mut paths = Vec::new();
+    unknown(&kind.schema, object, "", &mut paths);
+    let warnings: Vec<String> = paths.into_iter().map(|path| format!("unknown field {path:?}")).collect();
+    if parameter == "Warn" || warnings.is_empty() {
+        return Ok(warnings);
     }
     Err(errors::bad_request(format!(
         "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
         kind.kind,
         kind.version,
         kind.kind,
-        unknown.join(", ")
+        warnings.join(", ")
     )))
-}
-
-/// What is said about the unknown fields of an object, each.
-pub fn warnings(kind: &Resource, object: &Value) -> Vec<String> {
-    let mut paths = Vec::new();
-    unknown(&kind.schema, object, "", &mut paths);
-    paths.into_iter().map(|path| format!("unknown field {path:?}")).collect()
 }
 
 fn unknown(schema: &Schema, value: &Value, path: &str, found: &mut Vec<String>) {
     match (&schema.shape, value) {
         (Shape::Object { fields, values, .. }, Value::Object(map)) => {
-            for (name, value) in map {
+            // Neither the directives of strategic merge patches nor what a patch takes away.
+            for (name, value) in map.iter().filter(|(name, value)| !name.starts_with('$') && !value.is_null()) {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 if fields.contains_key(name) || values.is_some() || schema.keeps_unknown {
                     unknown(schema.child(name), value, &path, found);
@@ -91,10 +68,12 @@ mod tests {
             "spec": {"replica": 1, "template": {"spec": {"containers": [{"name": "a", "imag": "b"}]}}},
         });
         let expected = ["unknown field \"spec.replica\"", "unknown field \"spec.template.spec.containers[0].imag\""];
-        assert_eq!(warnings(deployment, &object), expected);
-        let refusal = refuse_unknown(deployment, &object).unwrap_err();
+        assert_eq!(check("Warn", deployment, &object).unwrap(), expected);
+        assert_eq!(check("Ignore", deployment, &object).unwrap(), [""; 0]);
+        let refusal = check("Strict", deployment, &object).unwrap_err();
         assert_eq!(refusal.code, 400);
         assert!(refusal.message.contains("strict decoding error: unknown field \"spec.replica\""), "{refusal:?}");
-        refuse_unknown(deployment, &json!({"spec": {"replicas": 1}})).unwrap();
+        let patch = json!({"spec": {"gone": null, "$retainKeys": ["replicas"], "replicas": 1}});
+        assert_eq!(check("Strict", deployment, &patch).unwrap(), [""; 0]);
     }
 }

@@ -47,7 +47,7 @@ use self::patch::Patch;
 pub use self::service::{Connection, ConnectionReset};
 use self::store::{Key, State};
 use self::strategy::Part;
-use self::verbs::{Context, DeleteOptions, WriteOptions};
+use self::verbs::{Context, DeleteOptions};
 use crate::clock;
 use crate::rollout::ResourceId;
 
@@ -261,7 +261,7 @@ impl ApiServer {
         part: Part,
         run: impl FnOnce(&mut State, &Context<'_>) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        self.write((ADMIN, manager), verb, part, WriteOptions::default(), run)
+        self.write((ADMIN, manager), verb, part, false, run)
     }
 
     /// Runs a write and what follows from it, and shows the checks what was committed.
@@ -270,11 +270,11 @@ impl ApiServer {
         (user, manager): (&str, &str),
         verb: &'static str,
         part: Part,
-        options: WriteOptions,
+        is_dry_run: bool,
         run: impl FnOnce(&mut State, &Context<'_>) -> Result<T, Status>,
     ) -> Result<T, Status> {
         let time = clock::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let context = Context { user, verb, manager, part, time: &time, options };
+        let context = Context { user, verb, manager, part, time: &time, is_dry_run };
         let (result, records) = {
             let mut state = self.state();
             let result = run(&mut state, &context);

@@ -2,7 +2,7 @@
 
 use json_patch::{AddOperation, PatchOperation};
 use kube::core::Status;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::errors;
 use super::resources::Resource;
@@ -16,7 +16,7 @@ pub enum Patch {
     /// RFC 7386.
     Merge(Value),
     /// A merge patch that knows how the lists of built-in kinds merge.
-    Strategic(Map<String, Value>),
+    Strategic(Value),
     /// RFC 6902.
     Json(json_patch::Patch),
     /// Server-side apply.
@@ -38,9 +38,7 @@ impl Patch {
         let json = || serde_json::from_slice(body).map_err(|error| unreadable(&error));
         match media_type {
             "application/merge-patch+json" => Ok(Self::Merge(json()?)),
-            "application/strategic-merge-patch+json" if !kind.is_custom() => {
-                serde_json::from_slice(body).map(Self::Strategic).map_err(|error| unreadable(&error))
-            }
+            "application/strategic-merge-patch+json" if !kind.is_custom() => Ok(Self::Strategic(json()?)),
             "application/json-patch+json" => {
                 serde_json::from_slice(body).map(Self::Json).map_err(|error| unreadable(&error))
             }
@@ -63,6 +61,15 @@ impl Patch {
         }
     }
 
+    /// What the patch changes, in the form of an object, if it has that form.
+    pub fn changes(&self) -> Option<&Value> {
+        match self {
+            Self::Merge(changes) | Self::Strategic(changes) => Some(changes),
+            // An apply refuses fields that it does not know anyway.
+            Self::Json(_) | Self::Apply { .. } => None,
+        }
+    }
+
     /// The object with the patch; an apply needs more than the object.
     ///
     /// # Errors
@@ -72,8 +79,9 @@ impl Patch {
         match self {
             Self::Merge(patch) => merge(&mut object, patch),
             Self::Strategic(patch) => {
+                let unreadable = || errors::bad_request("error decoding patch: it is not an object");
                 if let Some(fields) = object.as_object_mut() {
-                    strategic::merge(schema, fields, patch)?;
+                    strategic::merge(schema, fields, patch.as_object().ok_or_else(unreadable)?)?;
                 }
             }
             Self::Json(patch) => {

@@ -11,7 +11,6 @@ use kube::core::Status;
 use serde_json::{Value, json};
 use tower::BoxError;
 
-use super::field_validation::{self, FieldValidation};
 use super::interposer::Plan;
 use super::patch::Patch;
 use super::representation::Representation;
@@ -22,9 +21,9 @@ use super::selectors::Selector;
 use super::store::{Key, OpenList, State};
 use super::strategy::Part;
 use super::table::Included;
-use super::verbs::{Context, DeleteOptions, Deletion, WriteOptions, Written};
+use super::verbs::{Context, DeleteOptions, Deletion};
 use super::watches::Watch;
-use super::{ApiServer, Caller, discovery, errors, rbac, resources};
+use super::{ApiServer, Caller, discovery, errors, field_validation, rbac, resources};
 
 const JSON: &str = "application/json";
 
@@ -127,36 +126,35 @@ impl Connection {
         representation: Representation,
     ) -> Result<Response<Body>, Status> {
         let kind = &resources::all()[resource];
-        let object = || {
-            serde_json::from_slice::<Value>(body)
-                .map_err(|error| errors::bad_request(format!("the object provided is unrecognized: {error}")))
-        };
-        if part == Part::Scale {
-            return self.write_scale(request, key, object, body);
+        if request.media_type == "application/vnd.kubernetes.protobuf" {
+            let message =
+                "this simulated server does not read protobuf: write the object as a manifest, and apply that";
+            return Err(errors::failure(415, "UnsupportedMediaType", message));
         }
-        let mut warnings = Vec::new();
-        let mut object = || {
-            let object = object()?;
-            if FieldValidation::read(&request.query.field_validation) == FieldValidation::Warn {
-                warnings = field_validation::warnings(kind, &object);
-            }
-            Ok::<_, Status>(object)
-        };
-        let written: Written = match (request.verb, key) {
+        if part == Part::Scale {
+            return self.write_scale(request, key, body);
+        }
+        let check = |object: &Value| field_validation::check(&request.query.field_validation, kind, object);
+        let (written, warnings) = match (request.verb, key) {
             ("create", None) => {
-                let object = object()?;
+                let object = object(body)?;
+                let warnings = check(&object)?;
                 let run = |state: &mut State, context: &Context<'_>| {
                     state.create(context, resource, namespace.unwrap_or_default(), object)
                 };
-                self.with_context(request, "create", part, run)?
+                (self.with_context(request, "create", part, run)?, warnings)
             }
             ("update", Some(key)) => {
-                let object = object()?;
-                self.with_context(request, "update", part, |state, context| state.update(context, &key, object))?
+                let object = object(body)?;
+                let warnings = check(&object)?;
+                let run = |state: &mut State, context: &Context<'_>| state.update(context, &key, object);
+                (self.with_context(request, "update", part, run)?, warnings)
             }
             ("patch", Some(key)) => {
                 let patch = self::patch(kind, request, body)?;
-                self.with_context(request, patch.verb(), part, |state, context| state.patch(context, &key, &patch))?
+                let warnings = patch.changes().map(check).transpose()?.unwrap_or_default();
+                let run = |state: &mut State, context: &Context<'_>| state.patch(context, &key, &patch);
+                (self.with_context(request, patch.verb(), part, run)?, warnings)
             }
             _ => return Err(errors::not_allowed("the server does not allow this method on the requested resource")),
         };
@@ -170,17 +168,11 @@ impl Connection {
         Ok(response)
     }
 
-    fn write_scale(
-        &self,
-        request: &Request,
-        key: Option<Key>,
-        body: impl FnOnce() -> Result<Value, Status>,
-        bytes: &[u8],
-    ) -> Result<Response<Body>, Status> {
+    fn write_scale(&self, request: &Request, key: Option<Key>, body: &[u8]) -> Result<Response<Body>, Status> {
         let (verb, change, key) = match (request.verb, key) {
-            ("update", Some(key)) => ("update", ScaleChange::Replacement(body()?), key),
+            ("update", Some(key)) => ("update", ScaleChange::Replacement(object(body)?), key),
             ("patch", Some(key)) => {
-                let patch = patch(key.resource(), request, bytes)?;
+                let patch = patch(key.resource(), request, body)?;
                 (patch.verb(), ScaleChange::Patch(patch), key)
             }
             _ => return Err(errors::not_allowed("the scale of a workload can be read, replaced and patched")),
@@ -202,11 +194,8 @@ impl Connection {
             ("", agent) => agent,
             (manager, _) => manager,
         };
-        let options = WriteOptions {
-            is_dry_run: request.query.dry_run == "All",
-            field_validation: FieldValidation::read(&request.query.field_validation),
-        };
-        self.server.write((&self.caller.user, manager), verb, part, options, run)
+        let is_dry_run = request.query.dry_run == "All";
+        self.server.write((&self.caller.user, manager), verb, part, is_dry_run, run)
     }
 
     fn delete(&self, key: &Key, request: &Request, body: &[u8]) -> Result<Response<Body>, Status> {
@@ -321,6 +310,11 @@ fn representation(request: &Request) -> Result<Representation, Status> {
         Form::Metadata => Ok(Representation::Metadata),
         Form::Whole | Form::Aggregated => Ok(Representation::Full),
     }
+}
+
+fn object(body: &[u8]) -> Result<Value, Status> {
+    serde_json::from_slice(body)
+        .map_err(|error| errors::bad_request(format!("the object provided is unrecognized: {error}")))
 }
 
 fn patch(kind: &Resource, request: &Request, body: &[u8]) -> Result<Patch, Status> {

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::decode::{self, WrongType};
 use super::errors;
-use super::field_validation::{self, FieldValidation};
 use super::fields::{Managers, Writer};
 use super::patch::Patch;
 use super::resources::{Family, Resource};
@@ -26,21 +25,13 @@ pub struct Context<'a> {
     pub part: Part,
     /// In RFC 3339.
     pub time: &'a str,
-    pub options: WriteOptions,
-}
-
-/// What a client may ask of any write.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WriteOptions {
     /// Whether nothing is committed.
     pub is_dry_run: bool,
-    pub field_validation: FieldValidation,
 }
 
 impl<'a> Context<'a> {
     fn author(&self) -> Author<'a> {
-        let is_dry_run = self.options.is_dry_run;
-        Author { user: self.user, verb: self.verb, subresource: self.subresource(), is_dry_run }
+        Author { user: self.user, verb: self.verb, subresource: self.subresource(), is_dry_run: self.is_dry_run }
     }
 
     fn subresource(&self) -> &'static str {
@@ -93,7 +84,6 @@ impl State {
         let key = Key { resource, namespace: namespace.to_owned(), name: String::new() };
         let kind = key.resource();
         let mut object = checked_body(kind, body)?;
-        check_fields(context, kind, &object)?;
         admit(kind, &mut object)?;
         check_namespace(&mut object, kind, namespace)?;
         let has_version = object["metadata"].get("resourceVersion").is_some();
@@ -170,7 +160,6 @@ impl State {
     pub fn update(&mut self, context: &Context<'_>, key: &Key, body: Value) -> Result<Written, Status> {
         let kind = key.resource();
         let mut object = checked_body(kind, body)?;
-        check_fields(context, kind, &object)?;
         admit(kind, &mut object)?;
         check_namespace(&mut object, kind, &key.namespace)?;
         check_name(&object, &key.name)?;
@@ -198,7 +187,6 @@ impl State {
             (patch, Some(live)) => {
                 let kind = key.resource();
                 let mut object = patch.applied_to(&kind.schema, &live.value)?;
-                check_fields(context, kind, &object).map_err(|error| patched_wrongly(&error))?;
                 admit(kind, &mut object).map_err(|error| patched_wrongly(&error))?;
                 check_namespace(&mut object, kind, &key.namespace)?;
                 check_name(&object, &key.name)?;
@@ -311,7 +299,7 @@ impl State {
         let kind = key.resource();
         let live = self.get(key).cloned().ok_or_else(|| errors::not_found(kind, &key.name))?;
         check_preconditions(kind, key, &live.value, options)?;
-        if options.orphans_dependents && !context.options.is_dry_run {
+        if options.orphans_dependents && !context.is_dry_run {
             let uid = live.value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             for dependent in self.dependents(&uid) {
                 self.disown(&dependent, &|owner| owner == uid, context.time);
@@ -375,15 +363,8 @@ impl State {
 
 /// The garbage collector at work.
 fn collector<'a>(verb: &'static str, time: &'a str) -> Context<'a> {
-    let options = WriteOptions::default();
-    Context { user: GARBAGE_COLLECTOR, verb, manager: GARBAGE_COLLECTOR, part: Part::Object, time, options }
-}
-
-fn check_fields(context: &Context<'_>, kind: &Resource, object: &Value) -> Result<(), Status> {
-    match context.options.field_validation {
-        FieldValidation::Strict => field_validation::refuse_unknown(kind, object),
-        FieldValidation::Ignore | FieldValidation::Warn => Ok(()),
-    }
+    let (user, manager) = (GARBAGE_COLLECTOR, GARBAGE_COLLECTOR);
+    Context { user, verb, manager, part: Part::Object, time, is_dry_run: false }
 }
 
 fn has_finalizers(object: &Value) -> bool {
