@@ -243,10 +243,6 @@ fn pod_status(random: &mut Random, conditions: &Value) -> Value {
     if random.percent(70) {
         status["containerStatuses"] = json!(containers);
     }
-    if random.percent(40) {
-        status["podIP"] = json!("10.244.1.9");
-        status["podIPs"] = json!([{"ip": "10.244.1.9"}]);
-    }
     if random.percent(10) {
         status["reason"] = json!("Evicted");
     }

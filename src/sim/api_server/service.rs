@@ -359,3 +359,6 @@ fn response(code: u16, media_type: &'static str, body: Body) -> Response<Body> {
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));
     response
 }
+
+#[cfg(test)]
+mod tests;
