@@ -76,8 +76,8 @@ pub async fn serve(
     caller: Caller,
     stop: CancellationToken,
 ) -> Result<(), LoopbackError> {
-    let served = Served { connection: server.connection(caller), stop: stop.clone() };
-    let router = Router::new().fallback(answer).with_state(served);
+    let answering = Served { connection: server.connection(caller), stop: stop.clone() };
+    let router = Router::new().fallback(answer).with_state(answering);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }

@@ -10,6 +10,7 @@
 mod objects;
 mod session;
 
+use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ fn golden(shell: &Shell, name: &str, commands: &[Command]) -> Result<()> {
     let mut text = String::new();
     for (command, input) in commands {
         let words: Vec<&str> = command.split(' ').collect();
-        text += &format!("$ kubectl {command}\n{}\n", shell.kubectl.run(&words, input)?);
+        writeln!(text, "$ kubectl {command}\n{}", shell.kubectl.run(&words, input)?)?;
     }
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);

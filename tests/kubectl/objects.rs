@@ -75,7 +75,7 @@ spec:
         - containerPort: 8080
 "#;
 
-pub const CANARY: &str = r#"
+pub const CANARY: &str = r"
 apiVersion: flagger.app/v1beta1
 kind: Canary
 metadata:
@@ -84,9 +84,9 @@ spec:
   targetRef: {apiVersion: apps/v1, kind: Deployment, name: app}
   service: {port: 80}
   analysis: {interval: 1m, threshold: 5, stepWeight: 10, maxWeight: 50}
-"#;
+";
 
-pub const CANARY_WITH_ANOTHER_WEIGHT: &str = r#"
+pub const CANARY_WITH_ANOTHER_WEIGHT: &str = r"
 apiVersion: flagger.app/v1beta1
 kind: Canary
 metadata:
@@ -95,9 +95,9 @@ spec:
   targetRef: {apiVersion: apps/v1, kind: Deployment, name: app}
   service: {port: 80}
   analysis: {interval: 1m, threshold: 5, stepWeight: 20, maxWeight: 60}
-"#;
+";
 
-pub const CANARY_WITH_A_MISTAKE: &str = r#"
+pub const CANARY_WITH_A_MISTAKE: &str = r"
 apiVersion: flagger.app/v1beta1
 kind: Canary
 metadata:
@@ -106,7 +106,7 @@ spec:
   targetRef: {apiVersion: apps/v1, kind: Deployment, name: app}
   service: {port: 80}
   analysis: {interval: 1m, treshold: 5, stepWeight: 20, maxWeight: 60}
-"#;
+";
 
 /// Fills a new server.
 pub fn plant(server: &ApiServer) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A server with objects, and kubectl at its socket.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -56,7 +57,7 @@ impl Kubectl {
         }
         text += &String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
-            text += &format!("({})\n", output.status);
+            writeln!(text, "({})", output.status)?;
         }
         for (pattern, replacement) in REDACTED.iter() {
             text = pattern.replace_all(&text, *replacement).into_owned();

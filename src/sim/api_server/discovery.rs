@@ -84,7 +84,7 @@ fn resources_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'
 }
 
 fn verbs(resource: &Resource) -> &'static [&'static str] {
-    if resource.is_view { &VIEW_VERBS } else { &VERBS }
+    if resource.is_view() { &VIEW_VERBS } else { &VERBS }
 }
 
 fn aggregated_group(group: &str, version: &str) -> Value {

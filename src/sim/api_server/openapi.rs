@@ -52,8 +52,8 @@ fn of_group(resources: &[&Resource]) -> Value {
         paths.insert(
             collection,
             json!({
-                "get": operation(resource, "list", &name, Value::Null),
-                "post": operation(resource, "post", &name, content(&["application/json"], &name)),
+                "get": operation(resource, "list", &name, None),
+                "post": operation(resource, "post", &name, Some(content(&["application/json"], &name))),
             }),
         );
     }
@@ -72,10 +72,10 @@ fn object_path(resource: &Resource, schema: &str) -> Value {
         patches.push("application/strategic-merge-patch+json");
     }
     json!({
-        "get": operation(resource, "get", schema, Value::Null),
-        "put": operation(resource, "put", schema, content(&["application/json"], schema)),
-        "patch": operation(resource, "patch", schema, content(&patches, schema)),
-        "delete": operation(resource, "delete", schema, Value::Null),
+        "get": operation(resource, "get", schema, None),
+        "put": operation(resource, "put", schema, Some(content(&["application/json"], schema))),
+        "patch": operation(resource, "patch", schema, Some(content(&patches, schema))),
+        "delete": operation(resource, "delete", schema, None),
     })
 }
 
@@ -84,13 +84,13 @@ fn content(media_types: &[&str], schema: &str) -> Value {
     media_types.iter().map(|media_type| ((*media_type).to_owned(), body.clone())).collect::<Map<_, _>>().into()
 }
 
-fn operation(resource: &Resource, action: &str, schema: &str, body: Value) -> Value {
+fn operation(resource: &Resource, action: &str, schema: &str, body: Option<Value>) -> Value {
     let mut operation = json!({
         "responses": {"200": {"description": "OK", "content": content(&["application/json"], schema)}},
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": kind(resource),
     });
-    if !body.is_null() {
+    if let Some(body) = body {
         let parameter =
             |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
         operation["parameters"] = json!([parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation")]);
@@ -111,21 +111,18 @@ fn reference(name: &str) -> String {
 fn add_schema(resource: &Resource, schemas: &mut Map<String, Value>) -> String {
     let known = resources::kubernetes_schemas();
     let key = resources::schema_key(resource.group, resource.version, resource.kind);
-    let (name, mut schema) = match resources::custom_schema(resource.kind).filter(|_| resource.is_custom()) {
-        Some(schema) => {
-            add_definition("ObjectMeta", schemas);
-            let mut schema = schema.clone();
-            schema["properties"]["metadata"] = json!({"allOf": [{"$ref": reference("ObjectMeta")}]});
-            for field in ["apiVersion", "kind"] {
-                schema["properties"][field] = json!({"type": "string"});
-            }
-            (format!("{}.{}.{}", resource.group, resource.version, resource.kind), schema)
+    let (name, mut schema) = if let Some(schema) = resources::custom_schema(resource.kind) {
+        add_definition("ObjectMeta", schemas);
+        let mut schema = schema.clone();
+        schema["properties"]["metadata"] = json!({"allOf": [{"$ref": reference("ObjectMeta")}]});
+        for field in ["apiVersion", "kind"] {
+            schema["properties"][field] = json!({"type": "string"});
         }
-        None => {
-            let name = known["kinds"][key].as_str().unwrap_or_default();
-            add_definition(name, schemas);
-            (name.to_owned(), schemas.get(name).cloned().unwrap_or_default())
-        }
+        (format!("{}.{}.{}", resource.group, resource.version, resource.kind), schema)
+    } else {
+        let name = known["kinds"][key].as_str().unwrap_or_default();
+        add_definition(name, schemas);
+        (name.to_owned(), schemas.get(name).cloned().unwrap_or_default())
     };
     schema["x-kubernetes-group-version-kind"] = json!([kind(resource)]);
     schemas.insert(name.clone(), schema);

@@ -51,8 +51,6 @@ pub struct Resource {
     pub columns: Vec<Column>,
     /// The index of the resource whose objects these are: itself, but for the Events of the core group.
     pub storage: usize,
-    /// Whether it shows the objects of another one.
-    pub is_view: bool,
     pub schema: Arc<Schema>,
     /// Whether its schema has rules in CEL.
     pub has_rules: bool,
@@ -73,6 +71,11 @@ impl Resource {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }
 
+    /// Whether it shows the objects of another one.
+    pub fn is_view(&self) -> bool {
+        self.family == Family::Event && self.group.is_empty()
+    }
+
     /// Whether its objects have a scale.
     pub fn has_scale(&self) -> bool {
         matches!(self.family, Family::Deployment | Family::ReplicaSet)
@@ -80,7 +83,7 @@ impl Resource {
 
     /// An object as this resource shows it.
     pub fn shown<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
-        if self.is_view { Cow::Owned(core_events::converted(object)) } else { Cow::Borrowed(object) }
+        if self.is_view() { Cow::Owned(core_events::converted(object)) } else { Cow::Borrowed(object) }
     }
 
     /// The fields that writes of this part leave alone.
@@ -137,11 +140,6 @@ impl Definition {
     const fn within(mut self, category: &'static str) -> Self {
         self.category = category;
         self
-    }
-
-    /// Whether its objects are those of `events.k8s.io`.
-    fn is_view(&self) -> bool {
-        self.family == Family::Event && self.group.is_empty()
     }
 }
 
@@ -237,9 +235,9 @@ fn load() -> Vec<Resource> {
         let crd = crds.iter().find(|crd| crd.spec.names.kind == definition.kind);
         resources.push(resource(definition, Arc::new(schema), has_rules, crd));
     }
-    let events = BUILT_IN.iter().position(|definition| definition.family == Family::Event && !definition.is_view());
+    let events = resources.iter().position(|resource| resource.family == Family::Event && !resource.is_view());
     for (index, resource) in resources.iter_mut().enumerate() {
-        resource.storage = if resource.is_view { events.unwrap_or(index) } else { index };
+        resource.storage = if resource.is_view() { events.unwrap_or(index) } else { index };
     }
     resources
 }
@@ -288,7 +286,6 @@ fn resource(
         has_status,
         columns: columns_of(family, &printer_columns(kind, crd)),
         storage: 0,
-        is_view: definition.is_view(),
         schema,
         has_rules,
         empty,

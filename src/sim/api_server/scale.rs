@@ -62,13 +62,15 @@ impl State {
             }
             ScaleChange::Patch(patch) => patch.applied_to(Schema::any(), &old)?,
         };
-        let wrong_type = |patched: bool| match patched {
-            true => errors::invalid("", "", "", &[FieldError::invalid("patch", &new, "spec.replicas is no number")]),
-            false => errors::bad_request("Scale in version \"v1\" cannot be handled as a Scale"),
+        let wrong_type = || match change {
+            ScaleChange::Patch(_) => {
+                errors::invalid("", "", "", &[FieldError::invalid("patch", &new, "spec.replicas is no number")])
+            }
+            ScaleChange::Replacement(_) => errors::bad_request("Scale in version \"v1\" cannot be handled as a Scale"),
         };
         let replicas = match &new["spec"]["replicas"] {
             Value::Null => 0,
-            replicas => replicas.as_i64().ok_or_else(|| wrong_type(matches!(change, ScaleChange::Patch(_))))?,
+            replicas => replicas.as_i64().ok_or_else(wrong_type)?,
         };
         check(kind, key, &live.value, &new, replicas)?;
         let mut workload = (*live.value).clone();

@@ -47,8 +47,10 @@ impl Selector {
     pub fn read(resource: &Resource, labels: &str, fields: &str) -> Result<Self, Status> {
         let labels = split(labels).iter().map(|term| requirement(term)).collect::<Result<Vec<_>, _>>()?;
         let mut fields = split(fields).iter().map(|term| requirement(term)).collect::<Result<Vec<_>, _>>()?;
-        if resource.is_view {
-            fields.iter_mut().for_each(|requirement| requirement.key = core_events::field_path(&requirement.key));
+        if resource.is_view() {
+            for requirement in &mut fields {
+                requirement.key = core_events::field_path(&requirement.key);
+            }
         }
         let is_offered = |key: &str| match resource.family {
             Family::Event => true,

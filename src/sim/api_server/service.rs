@@ -112,7 +112,7 @@ impl Connection {
             }
             ("deletecollection", _) => self.delete_all((*resource, namespace.as_deref()), request, representation),
             ("delete", Some(key)) if part == Part::Object => self.delete(&key, request, body),
-            _ if kind.is_view => Err(errors::not_allowed("Events are written by events.k8s.io/v1, not by v1")),
+            _ if kind.is_view() => Err(errors::not_allowed("Events are written by events.k8s.io/v1, not by v1")),
             (_, key) => self.write(request, part, (*resource, namespace.as_deref(), key), body, representation),
         }
     }

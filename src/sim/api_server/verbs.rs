@@ -378,9 +378,11 @@ fn is_same(live: &Value, object: &Value) -> bool {
         one.len() == other.len()
             && one.iter().filter(|(name, _)| *name != skipped).all(|(name, value)| other.get(name) == Some(value))
     };
-    let metadata = |object: &Map<String, Value>| object.get("metadata").and_then(Value::as_object).cloned();
-    let (Some(before), Some(after)) = (metadata(live), metadata(object)) else { return false };
-    is_same_map(live, object, "metadata") && is_same_map(&before, &after, "managedFields")
+    let (Some(Value::Object(before)), Some(Value::Object(after))) = (live.get("metadata"), object.get("metadata"))
+    else {
+        return false;
+    };
+    is_same_map(live, object, "metadata") && is_same_map(before, after, "managedFields")
 }
 
 fn checked_body(kind: &Resource, mut body: Value) -> Result<Value, Status> {

@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 pub struct Watch {
     server: ApiServer,
     /// The index of the resource that was asked for, and of the one whose objects these are.
-    served: usize,
+    asked: usize,
     resource: usize,
     namespace: Option<String>,
     selector: Selector,
@@ -55,19 +55,19 @@ impl Watch {
     pub fn begin(
         server: &ApiServer,
         state: &State,
-        (served, namespace): (usize, Option<String>),
+        (asked, namespace): (usize, Option<String>),
         query: &Query,
         selector: Selector,
         representation: Representation,
         interposer: Option<Arc<dyn Interposer>>,
     ) -> Result<Self, Status> {
-        let resource = resources::all()[served].storage;
+        let resource = resources::all()[asked].storage;
         let table = state.table(resource);
         let now = Instant::now();
         let lasts = query.timeout_seconds.map_or(LONGEST, Duration::from_secs);
         let mut watch = Self {
             server: server.clone(),
-            served,
+            asked,
             resource,
             namespace,
             selector,
@@ -216,7 +216,7 @@ impl Watch {
     }
 
     fn bookmark(&mut self, version: u64, ends_list: bool) -> Bytes {
-        let resource = &resources::all()[self.served];
+        let resource = &resources::all()[self.asked];
         let mut object = json!({
             "kind": resource.kind,
             "apiVersion": resource.api_version(),
@@ -233,7 +233,7 @@ impl Watch {
     }
 
     fn shown<'a>(&mut self, object: &'a Value) -> Cow<'a, Value> {
-        let shown = self.representation.of(&resources::all()[self.served], object);
+        let shown = self.representation.of(&resources::all()[self.asked], object);
         self.representation = self.representation.without_headers();
         shown
     }

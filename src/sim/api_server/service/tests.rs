@@ -189,8 +189,8 @@ async fn unknown_fields_are_told_to_whoever_asks() {
     let server = with_deployment();
     let patch = json!({"spec": {"replica": 7}});
     for (validation, expected) in [("Strict", 400), ("Ignore", 200), ("Warn", 200)] {
-        let path = format!("{DEPLOYMENTS}/a?fieldValidation={validation}");
-        assert_eq!(ask(&server, "PATCH", &path, JSON, &patch).await.0, expected, "{validation}");
+        let place = format!("{DEPLOYMENTS}/a?fieldValidation={validation}");
+        assert_eq!(ask(&server, "PATCH", &place, JSON, &patch).await.0, expected, "{validation}");
     }
     let (code, refusal) = ask(&server, "GET", "/api/v1/namespaces/default/pods/a/log", JSON, &Value::Null).await;
     assert_eq!(code, 404);

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::set_or_remove;
 use crate::sim::api_server::errors::FieldError;
 
-/// What a new pod gets from the admission plugins that a cluster has by default: ServiceAccount (but for the token's
-/// volume), DefaultTolerationSeconds and Priority.
+/// What a new pod gets from the admission plugins that a cluster has by default: `ServiceAccount` (but for the token's
+/// volume), `DefaultTolerationSeconds` and `Priority`.
 pub fn admit(spec: &mut Value) {
     let Some(fields) = spec.as_object_mut() else { return };
     for (field, value) in [

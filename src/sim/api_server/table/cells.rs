@@ -35,11 +35,10 @@ fn joined(values: &[Value], pointer: &str) -> String {
 /// The value of a custom resource in a column of this type.
 pub fn custom(type_name: &str, value: &Value, now: DateTime<Utc>) -> Value {
     match (type_name, value) {
-        (_, Value::Null) | ("string", Value::String(_)) => value.clone(),
+        (_, Value::Null) | ("string", Value::String(_)) | ("boolean", Value::Bool(_)) => value.clone(),
         ("string", other) => json!(other.to_string()),
         ("integer", Value::Number(number)) => json!(number.as_i64().or(number.as_f64().map(|number| number as i64))),
         ("number", Value::Number(number)) => json!(number.as_f64()),
-        ("boolean", Value::Bool(_)) => value.clone(),
         ("date", Value::String(time)) => json!(age::since(time, now)),
         _ => Value::Null,
     }

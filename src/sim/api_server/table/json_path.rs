@@ -24,17 +24,13 @@ impl JsonPath {
         let mut rest = text;
         while !rest.is_empty() {
             let step;
-            (step, rest) = match rest.strip_prefix('[') {
-                Some(inner) => {
-                    let (inside, after) = inner.split_once(']')?;
-                    (selection(inside)?, after)
-                }
-                None => {
-                    let inner = rest.strip_prefix('.')?;
-                    let end = inner.find(['.', '[']).unwrap_or(inner.len());
-                    let (name, after) = inner.split_at(end);
-                    (Step::Field(name.to_owned()), after)
-                }
+            (step, rest) = if let Some(inner) = rest.strip_prefix('[') {
+                let (inside, after) = inner.split_once(']')?;
+                (selection(inside)?, after)
+            } else {
+                let inner = rest.strip_prefix('.')?;
+                let (name, after) = inner.split_at(inner.find(['.', '[']).unwrap_or(inner.len()));
+                (Step::Field(name.to_owned()), after)
             };
             steps.push(step);
         }
