@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod gateway;
 pub mod load;
 mod metadata;
+pub mod loopback;
 pub mod model;
 pub mod settings;
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub struct Wanted {
     pub shows: fn(&Seen) -> bool,
 }
 
+/// The columns of Tables whose cells depend on the time.
+const AGES: [&str; 4] = ["Age", "Last Seen", "First Seen", "Restarts"];
+
 /// Where the in-memory server is wanted to differ. Masks (see [`masked`]) are for what can't be the same.
 pub const WANTED: &[Wanted] = &[
     Wanted {
@@ -26,6 +29,7 @@ pub const WANTED: &[Wanted] = &[
                  never shows it, and takes the next write that changes nothing for a change",
         shows: never,
     },
+    Wanted { reason: "the columns of built-in kinds have no descriptions: nobody sees them", shows: never },
     Wanted {
         reason: "an object without `kind` or `apiVersion` gets them where the real server refuses it in different ways",
         shows: never,
@@ -88,6 +92,10 @@ pub fn masked(seen: &[Seen]) -> Vec<Seen> {
         .map(|seen| {
             let mut body = seen.body.clone();
             mask.apply(&mut body);
+            for table in body.as_array_mut().into_iter().flatten() {
+                mask_table(table);
+            }
+            mask_table(&mut body);
             if body["kind"] == "Status" {
                 mask_status(&mut body);
             }
@@ -102,6 +110,9 @@ fn collect_versions(body: &Value, versions: &mut BTreeSet<u64>) {
     }
     for list in [body.as_array(), body["items"].as_array()] {
         list.into_iter().flatten().for_each(|item| collect_versions(item, versions));
+    }
+    for row in body["rows"].as_array().into_iter().flatten() {
+        collect_versions(&row["object"], versions);
     }
 }
 
@@ -144,6 +155,32 @@ impl Mask {
     }
 }
 
+/// Ages, addresses, and the descriptions that nobody sees.
+fn mask_table(table: &mut Value) {
+    if table["kind"] != "Table" {
+        return;
+    }
+    let mut masked = Vec::new();
+    for (index, column) in table["columnDefinitions"].as_array_mut().into_iter().flatten().enumerate() {
+        column["description"] = json!("masked");
+        if AGES.iter().chain(&["Cluster-IP"]).any(|name| column["name"] == *name) {
+            masked.push(index);
+        }
+    }
+    let has_columns = table["columnDefinitions"].is_array();
+    for row in table["rows"].as_array_mut().into_iter().flatten() {
+        for (index, cell) in row["cells"].as_array_mut().into_iter().flatten().enumerate() {
+            // Only the first event of a watch says which columns there are; a cell that may be an age is one then.
+            let may_be_age = |text: &str| text.ends_with(['s', 'm']) && text.starts_with(|c: char| c.is_ascii_digit());
+            let may_be_address = |text: &str| text.starts_with("10.");
+            let text = cell.as_str().unwrap_or_default();
+            if masked.contains(&index) || (!has_columns && (may_be_age(text) || may_be_address(text))) {
+                *cell = json!("masked");
+            }
+        }
+    }
+}
+
 /// Lists of problems are in no order, and the wording of decoding errors is Go's.
 fn mask_status(status: &mut Value) {
     if let Some(causes) = status.pointer_mut("/details/causes").and_then(Value::as_array_mut) {
@@ -163,7 +200,10 @@ fn mask_status(status: &mut Value) {
         status["message"] = json!("see causes");
     }
     // Clients don't act on which problems a built-in kind has, and the real list is long.
-    let is_built_in = matches!(status["details"]["kind"].as_str(), Some("ConfigMap" | "Deployment" | "Service" | ""));
+    let is_built_in = matches!(
+        status["details"]["kind"].as_str(),
+        Some("ConfigMap" | "DaemonSet" | "Deployment" | "Pod" | "ReplicaSet" | "Scale" | "Service" | "")
+    );
     if status["reason"] == "Invalid" && (is_built_in || status["details"].get("kind").is_none()) {
         status["details"]["causes"] = json!("masked");
         status["message"] = json!("masked");

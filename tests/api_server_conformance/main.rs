@@ -1,7 +1,7 @@
 //! The in-memory API server against the real one: the same sequences of operations, the same answers.
 //!
 //! `cargo test --test conformance`; `SERIN_CONFORMANCE_SEED=7` runs one sequence, `SERIN_CONFORMANCE_SECONDS` says for
-//! how long sequences are run (default 90).
+//! how long sequences are run (default 45), and `SERIN_CONFORMANCE_FIRST_SEED` with which one they begin (default 1).
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test tells what it did")]
 #![allow(clippy::disallowed_methods, reason = "it runs against a real server in real time")]
@@ -67,7 +67,7 @@ fn prepare() -> Result<Shared> {
         testbed.kubectl(&["wait", "--for=condition=Established", "customresourcedefinitions", "--all"]).await?;
         garbage::prepare(&testbed).await?;
         // Nobody else writes to what the sequences are about.
-        for name in ["kube-controller-manager", "contour"] {
+        for name in ["kube-controller-manager", "kube-scheduler", "node", "contour"] {
             testbed.with_component(name, |process| process.pause())??;
         }
         Ok::<_, anyhow::Error>(Arc::new(testbed))
@@ -101,9 +101,10 @@ fn number(variable: &str) -> Option<u64> {
 
 async fn sequences(testbed: &Testbed) -> Result<()> {
     let only = number("SERIN_CONFORMANCE_SEED");
-    let end = Instant::now() + Duration::from_secs(number("SERIN_CONFORMANCE_SECONDS").unwrap_or(90));
-    let next = AtomicU64::new(only.unwrap_or(1));
-    let started = || next.load(Ordering::Relaxed) - only.unwrap_or(1);
+    let end = Instant::now() + Duration::from_secs(number("SERIN_CONFORMANCE_SECONDS").unwrap_or(45));
+    let first = only.or(number("SERIN_CONFORMANCE_FIRST_SEED")).unwrap_or(1);
+    let next = AtomicU64::new(first);
+    let started = || next.load(Ordering::Relaxed) - first;
     let mut running = FuturesUnordered::new();
     let (mut agreed, mut steps, mut differences) = (0, 0, Vec::new());
     loop {
@@ -136,6 +137,12 @@ async fn one(testbed: &Testbed, seed: u64) -> (u64, Result<(usize, Option<String
         let namespace = format!("sequence-{seed}");
         let body = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let request = http::Request::post("/api/v1/namespaces").body(body.to_string().into_bytes())?;
+        testbed.client().request_text(request).await?;
+        // Pods need an account, and nobody is there to make it.
+        let account =
+            serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        let request = http::Request::post(format!("/api/v1/namespaces/{namespace}/serviceaccounts"))
+            .body(account.to_string().into_bytes())?;
         testbed.client().request_text(request).await?;
         let real = Runner::new(testbed.client(), &namespace).run(&steps, &[]).await.context("the real server")?;
         if number("SERIN_CONFORMANCE_SEED").is_some() {

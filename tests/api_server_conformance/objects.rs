@@ -10,17 +10,29 @@ pub enum Kind {
     ConfigMap,
     Service,
     Deployment,
+    ReplicaSet,
+    DaemonSet,
+    Pod,
     HttpRoute,
     Canary,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::ConfigMap, Self::Service, Self::Deployment, Self::HttpRoute, Self::Canary];
+    pub const ALL: [Self; 8] = [
+        Self::ConfigMap,
+        Self::Service,
+        Self::Deployment,
+        Self::ReplicaSet,
+        Self::DaemonSet,
+        Self::Pod,
+        Self::HttpRoute,
+        Self::Canary,
+    ];
 
     pub fn api_version(self) -> &'static str {
         match self {
-            Self::ConfigMap | Self::Service => "v1",
-            Self::Deployment => "apps/v1",
+            Self::ConfigMap | Self::Service | Self::Pod => "v1",
+            Self::Deployment | Self::ReplicaSet | Self::DaemonSet => "apps/v1",
             Self::HttpRoute => "gateway.networking.k8s.io/v1",
             Self::Canary => "flagger.app/v1beta1",
         }
@@ -31,6 +43,9 @@ impl Kind {
             Self::ConfigMap => "ConfigMap",
             Self::Service => "Service",
             Self::Deployment => "Deployment",
+            Self::ReplicaSet => "ReplicaSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::Pod => "Pod",
             Self::HttpRoute => "HTTPRoute",
             Self::Canary => "Canary",
         }
@@ -41,6 +56,9 @@ impl Kind {
             Self::ConfigMap => "configmaps",
             Self::Service => "services",
             Self::Deployment => "deployments",
+            Self::ReplicaSet => "replicasets",
+            Self::DaemonSet => "daemonsets",
+            Self::Pod => "pods",
             Self::HttpRoute => "httproutes",
             Self::Canary => "canaries",
         }
@@ -48,6 +66,10 @@ impl Kind {
 
     pub fn has_status(self) -> bool {
         self != Self::ConfigMap
+    }
+
+    pub fn has_scale(self) -> bool {
+        matches!(self, Self::Deployment | Self::ReplicaSet)
     }
 
     /// The path of its objects in a namespace.
@@ -62,6 +84,9 @@ impl Kind {
             Self::ConfigMap => config_map(random),
             Self::Service => service(random),
             Self::Deployment => deployment(random),
+            Self::ReplicaSet => replica_set(random),
+            Self::DaemonSet => daemon_set(random),
+            Self::Pod => pod(random),
             Self::HttpRoute => http_route(random),
             Self::Canary => canary(random),
         };
@@ -90,6 +115,15 @@ impl Kind {
                 let count = random.below(3);
                 json!({"replicas": count, "updatedReplicas": count, "readyReplicas": random.below(count + 1), "observedGeneration": random.below(3), "conditions": conditions})
             }
+            Self::ReplicaSet => {
+                let count = random.below(3);
+                json!({"replicas": count, "readyReplicas": random.below(count + 1), "observedGeneration": random.below(3), "conditions": conditions})
+            }
+            Self::DaemonSet => {
+                let count = random.below(3);
+                json!({"desiredNumberScheduled": count, "currentNumberScheduled": count, "numberReady": random.below(count + 1), "numberMisscheduled": 0, "conditions": conditions})
+            }
+            Self::Pod => pod_status(random, &conditions),
             Self::HttpRoute => {
                 let mut condition = condition("Accepted", random.pick(&states));
                 condition["observedGeneration"] = json!(random.below(4));
@@ -192,8 +226,71 @@ fn service(random: &mut Random) -> Value {
     json!({"spec": spec})
 }
 
+fn pod_status(random: &mut Random, conditions: &Value) -> Value {
+    let time = "2026-01-02T03:04:05Z";
+    let mut containers = Vec::new();
+    for name in ["app", "sidecar"] {
+        let state = random.pick(&[
+            json!({"running": {"startedAt": time}}),
+            json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+            json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
+            json!({"terminated": {"exitCode": 3}}),
+        ]);
+        containers.push(json!({"name": name, "image": "app:1", "imageID": "", "ready": random.percent(50), "restartCount": random.below(2), "state": state}));
+    }
+    let mut status =
+        json!({"phase": random.pick(&["Pending", "Running", "Succeeded", "Failed"]), "conditions": conditions});
+    if random.percent(70) {
+        status["containerStatuses"] = json!(containers);
+    }
+    if random.percent(10) {
+        status["reason"] = json!("Evicted");
+    }
+    status
+}
+
+fn pod(random: &mut Random) -> Value {
+    let mut spec = pod_template(random, "one")["spec"].clone();
+    // The token of the account has a name that nobody can know.
+    spec["automountServiceAccountToken"] = json!(false);
+    if let Some(fields) = spec.as_object_mut() {
+        // Nobody has made this account.
+        fields.remove("serviceAccountName");
+    }
+    json!({"spec": spec})
+}
+
+fn replica_set(random: &mut Random) -> Value {
+    let app = if random.percent(94) { "one" } else { "two" };
+    let mut spec = json!({"selector": {"matchLabels": {"app": app}}, "template": pod_template(random, app)});
+    if random.percent(60) {
+        spec["replicas"] = json!(random.below(4));
+    }
+    if random.percent(15) {
+        spec["minReadySeconds"] = json!(random.below(3));
+    }
+    json!({"spec": spec})
+}
+
+fn daemon_set(random: &mut Random) -> Value {
+    let app = if random.percent(94) { "one" } else { "two" };
+    let mut spec = json!({"selector": {"matchLabels": {"app": app}}, "template": pod_template(random, app)});
+    if random.percent(15) {
+        spec["updateStrategy"] = json!({"type": random.pick(&["OnDelete", "RollingUpdate"])});
+    }
+    if random.percent(15) {
+        spec["template"]["spec"]["nodeSelector"] = json!({"disk": random.pick(&["ssd", "hdd"])});
+    }
+    json!({"spec": spec})
+}
+
 fn deployment(random: &mut Random) -> Value {
     let app = if random.percent(94) { "one" } else { "two" };
+    let template = pod_template(random, app);
+    deployment_of(random, app, &template)
+}
+
+fn pod_template(random: &mut Random, app: &str) -> Value {
     let mut containers = vec![container(random, "app")];
     if random.percent(30) {
         containers.push(container(random, "sidecar"));
@@ -214,6 +311,10 @@ fn deployment(random: &mut Random) -> Value {
     if random.percent(10) {
         template["spec"]["serviceAccountName"] = json!("robot");
     }
+    template
+}
+
+fn deployment_of(random: &mut Random, app: &str, template: &Value) -> Value {
     let mut spec = json!({"selector": {"matchLabels": {"app": app}}, "template": template});
     if random.percent(60) {
         spec["replicas"] = json!(random.below(4));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::compare::WANTED;
 use crate::objects::Kind;
-use crate::sequence::{Base, Operation, Step, Version};
+use crate::sequence::{Base, Form, Operation, Step, Version};
 
 /// The object whose creation ends a sequence.
 const SENTINEL: &str = "zz-sentinel";
@@ -40,7 +40,7 @@ struct Call {
     path: String,
     query: Vec<(&'static str, String)>,
     media_type: &'static str,
-    partial: bool,
+    form: Form,
     body: Value,
 }
 
@@ -64,8 +64,9 @@ impl Runner {
             let (code, body) = self.step(step).await?;
             seen.push(Seen { what: format!("{} {:?}", step.name, step.operation), outcome: code.to_string(), body });
         }
-        for (partial, labels) in [(false, ""), (true, ""), (false, "app=x")] {
-            seen.extend(self.watch(kind, &start, partial, labels).await?);
+        let watches = [(Form::Whole, ""), (Form::Partial, ""), (Form::Whole, "app=x"), (Form::Table, "")];
+        for (index, (form, labels)) in watches.into_iter().enumerate() {
+            seen.extend(self.watch(kind, &start, form, labels, index).await?);
         }
         Ok(seen)
     }
@@ -86,9 +87,7 @@ impl Runner {
                     ..Call::default()
                 },
             ),
-            Operation::Get { partial } => {
-                (Method::GET, Call { path: path(false), partial: *partial, ..Call::default() })
-            }
+            Operation::Get { form } => (Method::GET, Call { path: path(false), form: *form, ..Call::default() }),
             Operation::Update { status, version, base, manager: name } => {
                 let body = self.versioned(step.name, *version, self.base(step, base));
                 (
@@ -114,6 +113,15 @@ impl Runner {
                         ..Call::default()
                     },
                 )
+            }
+            Operation::Strategic { status, version, body, manager: name } => {
+                let body = self.versioned(step.name, *version, body.clone());
+                let media_type = "application/strategic-merge-patch+json";
+                (Method::PATCH, Call { path: path(*status), query: manager(name), media_type, body, ..Call::default() })
+            }
+            Operation::GetScale | Operation::ReplaceScale { .. } | Operation::PatchScale { .. } => {
+                let (method, call) = self.scale(step)?;
+                return self.send(method, Call { path: format!("{}/scale", path(false)), ..call }).await;
             }
             Operation::Json { body, manager: name } => (
                 Method::PATCH,
@@ -156,6 +164,24 @@ impl Runner {
         Ok((code, body))
     }
 
+    /// A request about the scale of an object, but for its path.
+    fn scale(&self, step: &Step) -> Result<(Method, Call)> {
+        let query = |manager: &'static str| vec![("fieldManager", manager.to_owned())];
+        Ok(match &step.operation {
+            Operation::GetScale => (Method::GET, Call::default()),
+            Operation::ReplaceScale { version, replicas, manager } => {
+                let metadata = json!({"name": step.name, "namespace": self.namespace});
+                let body = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": replicas}});
+                let body = self.versioned(step.name, *version, body);
+                (Method::PUT, Call { query: query(manager), media_type: "application/json", body, ..Call::default() })
+            }
+            Operation::PatchScale { media_type, body, manager } => {
+                (Method::PATCH, Call { query: query(manager), media_type, body: body.clone(), ..Call::default() })
+            }
+            other => anyhow::bail!("{other:?} is not about a scale"),
+        })
+    }
+
     fn known(&self, name: &str, version: Version) -> Option<&Value> {
         match version {
             Version::Unsaid => None,
@@ -192,7 +218,7 @@ impl Runner {
     }
 
     async fn list(&self, step: &Step) -> Result<(u16, Value)> {
-        let Operation::List { labels, fields, limit, partial } = &step.operation else { anyhow::bail!("not a list") };
+        let Operation::List { labels, fields, limit, form } = &step.operation else { anyhow::bail!("not a list") };
         let mut query = vec![("labelSelector", (*labels).to_owned()), ("fieldSelector", fields.clone())];
         if *limit > 0 {
             query.push(("limit", limit.to_string()));
@@ -202,7 +228,7 @@ impl Runner {
         loop {
             let mut query = query.clone();
             query.push(("continue", token.clone()));
-            let call = Call { path: step.kind.path(&self.namespace), query, partial: *partial, ..Call::default() };
+            let call = Call { path: step.kind.path(&self.namespace), query, form: *form, ..Call::default() };
             let (code, mut body) = self.send(Method::GET, call).await?;
             body["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);
             if let Some(metadata) = body["metadata"].as_object_mut() {
@@ -216,9 +242,9 @@ impl Runner {
         }
     }
 
-    async fn watch(&self, kind: Kind, start: &str, partial: bool, labels: &str) -> Result<Vec<Seen>> {
+    async fn watch(&self, kind: Kind, start: &str, form: Form, labels: &str, index: usize) -> Result<Vec<Seen>> {
         let mut sentinel = sentinel(kind);
-        let name = format!("{SENTINEL}-{}", labels.len() + usize::from(partial));
+        let name = format!("{SENTINEL}-{index}");
         sentinel["metadata"]["name"] = json!(name);
         let call = Call {
             path: kind.path(&self.namespace),
@@ -233,20 +259,20 @@ impl Runner {
             "{}?watch=true&resourceVersion={start}&timeoutSeconds=60&labelSelector={labels_query}",
             kind.path(&self.namespace)
         );
-        let response = self.client.send(request(Method::GET, &path, "", partial, Vec::new())?).await?;
+        let response = self.client.send(request(Method::GET, &path, "", form, Vec::new())?).await?;
         let mut stream = response.into_body();
         let (mut events, mut text) = (Vec::new(), String::new());
         loop {
             while let Some((line, rest)) = text.split_once('\n') {
                 let event: Value = serde_json::from_str(line)?;
                 text = rest.to_owned();
-                if event["object"]["metadata"]["name"] == *name {
+                let object = if form == Form::Table { &event["object"]["rows"][0]["object"] } else { &event["object"] };
+                if object["metadata"]["name"] == *name {
                     return Ok(events);
                 }
-                let is_sentinel =
-                    event["object"]["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(SENTINEL));
+                let is_sentinel = object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(SENTINEL));
                 if !is_sentinel {
-                    let what = format!("watch partial={partial} labels={labels:?}");
+                    let what = format!("watch {form:?} labels={labels:?}");
                     events.push(Seen {
                         what,
                         outcome: event["type"].as_str().unwrap_or_default().to_owned(),
@@ -271,7 +297,7 @@ impl Runner {
             .collect();
         let path = format!("{}?{}", call.path, query.join("&"));
         let body = if call.body.is_null() { Vec::new() } else { call.body.to_string().into_bytes() };
-        let response = self.client.send(request(method, &path, call.media_type, call.partial, body)?).await?;
+        let response = self.client.send(request(method, &path, call.media_type, call.form, body)?).await?;
         let code = response.status().as_u16();
         let bytes = response.into_body().collect().await?.to_bytes();
         Ok((code, serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)))))
@@ -283,7 +309,8 @@ fn sentinel(kind: Kind) -> Value {
     let spec = match kind {
         Kind::ConfigMap => Value::Null,
         Kind::Service => json!({"ports": [{"port": 80}]}),
-        Kind::Deployment => pods,
+        Kind::Deployment | Kind::ReplicaSet | Kind::DaemonSet => pods,
+        Kind::Pod => json!({"automountServiceAccountToken": false, "containers": [{"name": "x", "image": "x:1"}]}),
         Kind::HttpRoute => json!({"rules": []}),
         Kind::Canary => {
             json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}, "service": {"port": 80}, "skipAnalysis": true})
@@ -297,18 +324,16 @@ fn sentinel(kind: Kind) -> Value {
     object
 }
 
-fn request(method: Method, path: &str, media_type: &str, partial: bool, body: Vec<u8>) -> Result<Request<Body>> {
-    let accept = if partial {
-        let is_list = method == Method::GET
-            && !path.contains("watch=true")
-            && path.split('?').next().is_some_and(|path| path.rsplit('/').next().is_some_and(|last| last.len() > 3));
-        if is_list {
+fn request(method: Method, path: &str, media_type: &str, form: Form, body: Vec<u8>) -> Result<Request<Body>> {
+    let is_collection =
+        path.split('?').next().is_some_and(|path| path.rsplit('/').next().is_some_and(|last| last.len() > 3));
+    let accept = match form {
+        Form::Whole => "application/json",
+        Form::Table => "application/json;as=Table;g=meta.k8s.io;v=v1",
+        Form::Partial if method == Method::GET && !path.contains("watch=true") && is_collection => {
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-        } else {
-            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
         }
-    } else {
-        "application/json"
+        Form::Partial => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
     };
     let mut request =
         Request::builder().method(method).uri(path).header("accept", accept).header("user-agent", "conformance/1");

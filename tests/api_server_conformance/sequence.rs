@@ -23,13 +23,13 @@ pub enum Operation {
         body: Value,
     },
     Get {
-        partial: bool,
+        form: Form,
     },
     List {
         labels: &'static str,
         fields: String,
         limit: usize,
-        partial: bool,
+        form: Form,
     },
     /// The newest object that was seen with these changes (a merge patch), or the object as a whole.
     Update {
@@ -48,6 +48,23 @@ pub enum Operation {
         body: Value,
         manager: &'static str,
     },
+    Strategic {
+        status: bool,
+        version: Version,
+        body: Value,
+        manager: &'static str,
+    },
+    GetScale,
+    ReplaceScale {
+        version: Version,
+        replicas: i64,
+        manager: &'static str,
+    },
+    PatchScale {
+        media_type: &'static str,
+        body: Value,
+        manager: &'static str,
+    },
     Apply {
         status: bool,
         version: Version,
@@ -58,6 +75,15 @@ pub enum Operation {
     Delete {
         precondition: Option<Version>,
     },
+}
+
+/// In which form an answer is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Whole,
+    Partial,
+    Table,
 }
 
 /// What a PUT is made from.
@@ -96,10 +122,10 @@ fn step(random: &mut Random, kind: Kind, is_first: bool) -> Step {
         _ => Version::Unsaid,
     };
     let status = kind.has_status() && random.percent(25);
-    let choice = if is_first { random.below(2) * 60 } else { random.below(100) };
+    let choice = if is_first { random.below(2) * 60 } else { random.below(124) };
     let operation = match choice {
         0..12 => Operation::Create { body: named(random, kind, name) },
-        12..16 => Operation::Get { partial: random.percent(30) },
+        12..16 => Operation::Get { form: random.pick(&FORMS) },
         16..22 => list(random),
         22..34 => update(random, kind, name, status, version, manager),
         34..48 => {
@@ -121,6 +147,15 @@ fn step(random: &mut Random, kind: Kind, is_first: bool) -> Step {
             };
             Operation::Apply { status, version, force: random.percent(45), body, manager }
         }
+        100..114 => {
+            let whole = if status { json!({"status": kind.status(random)}) } else { kind.object(random) };
+            let mut body = thinned(random, &whole, 50);
+            nullify(random, &mut body);
+            direct(random, &mut body);
+            Operation::Strategic { status, version, body, manager }
+        }
+        114..124 if kind.has_scale() => scale(random, version, manager),
+        114..124 => Operation::Get { form: Form::Table },
         _ => {
             let precondition = random.percent(25).then(|| random.pick(&[Version::Newest, Version::First]));
             Operation::Delete { precondition }
@@ -129,10 +164,61 @@ fn step(random: &mut Random, kind: Kind, is_first: bool) -> Step {
     Step { kind, name, operation }
 }
 
+const FORMS: [Form; 4] = [Form::Whole, Form::Whole, Form::Partial, Form::Table];
+
+fn scale(random: &mut Random, version: Version, manager: &'static str) -> Operation {
+    let replicas = random.pick(&[-1, 0, 1, 2, 3]);
+    let spec = json!({"spec": {"replicas": replicas}});
+    match random.below(5) {
+        0 => Operation::GetScale,
+        1 | 2 => Operation::ReplaceScale { version, replicas, manager },
+        3 => Operation::PatchScale { media_type: "application/merge-patch+json", body: spec, manager },
+        _ => Operation::PatchScale { media_type: "application/strategic-merge-patch+json", body: spec, manager },
+    }
+}
+
+/// Puts directives of strategic merge patches here and there.
+fn direct(random: &mut Random, value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let named: Vec<(String, Vec<Value>)> = fields
+                .iter()
+                .filter_map(|(name, list)| {
+                    let names = list.as_array()?.iter().map(|entry| entry.get("name").cloned());
+                    Some((name.clone(), names.collect::<Option<Vec<Value>>>()?))
+                })
+                .collect();
+            for (name, mut names) in named.into_iter().filter(|(name, _)| matches!(name.as_str(), "containers" | "env"))
+            {
+                if random.percent(30) {
+                    names.push(json!(random.pick(&["app", "sidecar", "A", "B"])));
+                    names.dedup();
+                    let order: Vec<Value> = names.into_iter().map(|name| json!({"name": name})).collect();
+                    fields.insert(format!("$setElementOrder/{name}"), json!(order));
+                }
+            }
+            if fields.contains_key("emptyDir") && random.percent(50) {
+                fields.insert("$retainKeys".to_owned(), json!(["name", "emptyDir"]));
+            }
+            fields.values_mut().for_each(|inner| direct(random, inner));
+        }
+        Value::Array(items) => {
+            for item in items {
+                if item.get("name").is_some() && random.percent(15) {
+                    item["$patch"] = json!(random.pick(&["delete", "delete", "replace"]));
+                } else {
+                    direct(random, item);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 fn list(random: &mut Random) -> Operation {
     let labels = random.pick(&["", "", "app=x", "app!=x", "app in (x,y)", "tier", "!tier", "app=x,tier=y"]);
     let fields = random.pick(&["", "", "metadata.name=a", "metadata.name!=a"]).to_owned();
-    Operation::List { labels, fields, limit: random.pick(&[0, 0, 1]), partial: random.percent(25) }
+    Operation::List { labels, fields, limit: random.pick(&[0, 0, 1]), form: random.pick(&FORMS) }
 }
 
 fn update(

@@ -168,7 +168,7 @@ pub fn check_typed(schema: &Schema, value: &Value, path: &str) -> Result<(), Str
             }
             check_typed(schema.child(name), value, &path)
         }),
-        (Shape::List { items, relation }, Value::Array(list)) => {
+        (Shape::List { items, relation, .. }, Value::Array(list)) => {
             if let Relation::Keys(keys) = relation {
                 let is_named = |item: &Value, key: &String| {
                     !item[key].is_null() || items.key_default(key).is_some() || !item.is_object()

@@ -104,9 +104,18 @@ pub fn bad_request(message: impl Into<String>) -> Status {
     failure(400, "BadRequest", message)
 }
 
+/// The resource has no such verb.
+pub fn not_allowed(message: &str) -> Status {
+    failure(405, "MethodNotAllowed", message)
+}
+
 /// The media type of a patch is none that the server knows.
-pub fn unsupported_media_type() -> Status {
-    let accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+pub fn unsupported_media_type(resource: &Resource) -> Status {
+    let mut accepted = "application/json-patch+json, application/merge-patch+json, ".to_owned();
+    if !resource.is_custom() {
+        accepted += "application/strategic-merge-patch+json, ";
+    }
+    accepted += "application/apply-patch+yaml";
     let message =
         format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
     failure(415, "UnsupportedMediaType", message)

@@ -5,21 +5,26 @@
 
 #![allow(clippy::result_large_err, reason = "a refusal is what the API server answers, and it is rare")]
 
+mod core_events;
 mod decode;
 mod discovery;
 mod errors;
+mod field_validation;
 mod fields;
 mod interposer;
+mod openapi;
 mod patch;
 mod rbac;
 mod representation;
 mod request;
 mod resources;
+mod scale;
 mod schema;
 mod selectors;
 mod service;
 mod store;
 mod strategy;
+mod table;
 #[cfg(test)]
 mod tests;
 mod verbs;
@@ -179,7 +184,7 @@ impl ApiServer {
     /// It is there already, or not right.
     pub fn create(&self, object: Value) -> Result<Value, Status> {
         let key = key_of(&object)?;
-        let written = self.write(ADMIN, ADMIN, "create", Part::Object, |state, context| {
+        let written = self.write_as_admin(ADMIN, "create", Part::Object, |state, context| {
             state.create(context, key.resource, &key.namespace, object)
         })?;
         Ok((*written.object).clone())
@@ -216,14 +221,14 @@ impl ApiServer {
     /// The object is not there.
     pub fn delete(&self, id: &ResourceId) -> Result<(), Status> {
         let (key, options) = (key(id)?, DeleteOptions::default());
-        self.write(ADMIN, ADMIN, "delete", Part::Object, |state, context| state.delete(context, &key, &options))?;
+        self.write_as_admin(ADMIN, "delete", Part::Object, |state, context| state.delete(context, &key, &options))?;
         Ok(())
     }
 
     /// Deletes what is owned by nobody who is there: after a deletion that happens by itself, but not to an object
     /// that named an absent owner from the beginning.
     pub fn collect_garbage(&self) {
-        let collected: Result<(), Status> = self.write(ADMIN, ADMIN, "delete", Part::Object, |state, _| {
+        let collected: Result<(), Status> = self.write_as_admin(ADMIN, "delete", Part::Object, |state, _| {
             let missing = state.missing_owners();
             state.bereaved.extend(missing);
             Ok(())
@@ -251,7 +256,7 @@ impl ApiServer {
 
     fn write_patch(&self, manager: &str, part: Part, key: &Key, patch: &Patch) -> Result<Value, Status> {
         let written =
-            self.write(ADMIN, manager, patch.verb(), part, |state, context| state.patch(context, key, patch))?;
+            self.write_as_admin(manager, patch.verb(), part, |state, context| state.patch(context, key, patch))?;
         Ok((*written.object).clone())
     }
 
@@ -263,17 +268,27 @@ impl ApiServer {
         self.state().version
     }
 
-    /// Runs a write and what follows from it, and shows the checks what was committed.
-    fn write<T>(
+    fn write_as_admin<T>(
         &self,
-        user: &str,
         manager: &str,
         verb: &'static str,
         part: Part,
         run: impl FnOnce(&mut State, &Context<'_>) -> Result<T, Status>,
     ) -> Result<T, Status> {
+        self.write((ADMIN, manager), verb, part, false, run)
+    }
+
+    /// Runs a write and what follows from it, and shows the checks what was committed.
+    fn write<T>(
+        &self,
+        (user, manager): (&str, &str),
+        verb: &'static str,
+        part: Part,
+        is_dry_run: bool,
+        run: impl FnOnce(&mut State, &Context<'_>) -> Result<T, Status>,
+    ) -> Result<T, Status> {
         let time = clock::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let context = Context { user, verb, manager, part, time: &time };
+        let context = Context { user, verb, manager, part, time: &time, is_dry_run };
         let (result, records) = {
             let mut state = self.state();
             let result = run(&mut state, &context);

@@ -5,12 +5,18 @@ use kube::core::Status;
 use serde_json::Value;
 
 use super::errors;
+use super::resources::Resource;
+use super::schema::Schema;
+
+mod strategic;
 
 /// A patch.
 #[derive(Clone, Debug)]
 pub enum Patch {
     /// RFC 7386.
     Merge(Value),
+    /// A merge patch that knows how the lists of built-in kinds merge.
+    Strategic(Value),
     /// RFC 6902.
     Json(json_patch::Patch),
     /// Server-side apply.
@@ -27,11 +33,12 @@ impl Patch {
     ///
     /// # Errors
     /// The media type is none of a patch, or the body is not of that type.
-    pub fn read(media_type: &str, body: &[u8], force: bool) -> Result<Self, Status> {
+    pub fn read(kind: &Resource, media_type: &str, body: &[u8], force: bool) -> Result<Self, Status> {
         let unreadable = |error: &dyn std::fmt::Display| errors::bad_request(format!("error decoding patch: {error}"));
         let json = || serde_json::from_slice(body).map_err(|error| unreadable(&error));
         match media_type {
             "application/merge-patch+json" => Ok(Self::Merge(json()?)),
+            "application/strategic-merge-patch+json" if !kind.is_custom() => Ok(Self::Strategic(json()?)),
             "application/json-patch+json" => {
                 serde_json::from_slice(body).map(Self::Json).map_err(|error| unreadable(&error))
             }
@@ -42,7 +49,7 @@ impl Patch {
                     .map(|configuration| Self::Apply { configuration, force })
                     .map_err(|error| unreadable(&error)),
             },
-            _ => Err(errors::unsupported_media_type()),
+            _ => Err(errors::unsupported_media_type(kind)),
         }
     }
 
@@ -54,14 +61,29 @@ impl Patch {
         }
     }
 
+    /// What the patch changes, in the form of an object, if it has that form.
+    pub fn changes(&self) -> Option<&Value> {
+        match self {
+            Self::Merge(changes) | Self::Strategic(changes) => Some(changes),
+            // An apply refuses fields that it does not know anyway.
+            Self::Json(_) | Self::Apply { .. } => None,
+        }
+    }
+
     /// The object with the patch; an apply needs more than the object.
     ///
     /// # Errors
     /// The patch does not fit the object.
-    pub fn applied_to(&self, live: &Value) -> Result<Value, Status> {
+    pub fn applied_to(&self, schema: &Schema, live: &Value) -> Result<Value, Status> {
         let mut object = live.clone();
         match self {
             Self::Merge(patch) => merge(&mut object, patch),
+            Self::Strategic(patch) => {
+                let unreadable = || errors::bad_request("error decoding patch: it is not an object");
+                if let Some(fields) = object.as_object_mut() {
+                    strategic::merge(schema, fields, patch.as_object().ok_or_else(unreadable)?)?;
+                }
+            }
             Self::Json(patch) => {
                 for operation in &patch.0 {
                     let operation = [lenient(&object, operation)];

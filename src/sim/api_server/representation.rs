@@ -1,8 +1,14 @@
-//! How an object is shown: as it is, or its metadata only.
+//! How objects are shown: as they are, their metadata only, or as rows of a Table.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
 use super::resources::Resource;
+use super::table::{Included, table};
 
 /// How objects are shown to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,39 +17,110 @@ pub enum Representation {
     Full,
     /// As `PartialObjectMetadata`.
     Metadata,
+    /// As rows of a Table.
+    Table {
+        /// What is in a row besides its cells.
+        included: Included,
+        /// Whether the columns are defined. A watch defines them once.
+        has_headers: bool,
+    },
 }
 
 impl Representation {
-    /// An object as the client wants it.
-    pub fn of(self, object: &Value) -> Value {
+    /// An object as the client wants it. `kind` is the one that it asked for.
+    pub fn of<'a>(self, kind: &Resource, object: &'a Value) -> Cow<'a, Value> {
         match self {
-            Self::Full => object.clone(),
-            Self::Metadata => json!({
-                "kind": "PartialObjectMetadata",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": object["metadata"],
-            }),
+            Self::Full => kind.shown(object),
+            Self::Metadata => Cow::Owned(partial(object)),
+            Self::Table { included, has_headers } => {
+                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                Cow::Owned(table(kind, std::iter::once(object), &metadata, included, has_headers))
+            }
         }
     }
 
-    /// An entry of a list; those of built-in kinds don't say what they are.
-    pub fn of_item(self, resource: &Resource, object: &Value) -> Value {
-        let mut item = self.of(object);
-        if self == Self::Full
-            && !resource.is_custom()
-            && let Some(fields) = item.as_object_mut()
-        {
-            fields.remove("kind");
-            fields.remove("apiVersion");
+    /// What is left to say when the columns are known.
+    #[must_use]
+    pub fn without_headers(self) -> Self {
+        match self {
+            Self::Table { included, .. } => Self::Table { included, has_headers: false },
+            other => other,
         }
-        item
     }
 
-    /// The kind and the version of a list.
-    pub fn list_type(self, resource: &Resource) -> (String, String) {
-        match self {
-            Self::Full => (format!("{}List", resource.kind), resource.api_version()),
-            Self::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
+    /// A list of objects, in JSON.
+    pub fn list(self, kind: &Resource, objects: &[Arc<Value>], metadata: &Value) -> Vec<u8> {
+        let list = match self {
+            Self::Table { included, has_headers } => {
+                let objects = objects.iter().map(|object| &**object);
+                return table(kind, objects, metadata, included, has_headers).to_string().into_bytes();
+            }
+            Self::Full => List {
+                kind: format!("{}List", kind.kind),
+                api_version: kind.api_version(),
+                metadata,
+                items: Items { kind, objects, is_partial: false },
+            },
+            Self::Metadata => List {
+                kind: "PartialObjectMetadataList".to_owned(),
+                api_version: "meta.k8s.io/v1".to_owned(),
+                metadata,
+                items: Items { kind, objects, is_partial: true },
+            },
+        };
+        // Values can always be written.
+        serde_json::to_vec(&list).unwrap_or_default()
+    }
+}
+
+fn partial(object: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+}
+
+/// A list that is written without copying what is in it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    kind: String,
+    api_version: String,
+    metadata: &'a Value,
+    items: Items<'a>,
+}
+
+struct Items<'a> {
+    kind: &'a Resource,
+    objects: &'a [Arc<Value>],
+    is_partial: bool,
+}
+
+impl Serialize for Items<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A list of metadata without entries is null in the real server.
+        if self.is_partial && self.objects.is_empty() {
+            return serializer.serialize_none();
         }
+        let mut sequence = serializer.serialize_seq(Some(self.objects.len()))?;
+        for object in self.objects {
+            match (self.is_partial, self.kind.is_custom()) {
+                (true, _) => sequence.serialize_element(&partial(object))?,
+                (false, true) => sequence.serialize_element(&**object)?,
+                (false, false) => sequence.serialize_element(&Untyped(&self.kind.shown(object)))?,
+            }
+        }
+        sequence.end()
+    }
+}
+
+/// An entry of a list of a built-in kind, which does not say what it is.
+struct Untyped<'a>(&'a Value);
+
+impl Serialize for Untyped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.as_object().into_iter().flatten();
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in fields.filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")) {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
     }
 }

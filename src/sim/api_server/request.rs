@@ -42,11 +42,44 @@ pub struct Query {
     pub field_manager: String,
     pub force: Option<String>,
     pub propagation_policy: String,
+    pub include_object: String,
+    pub field_validation: String,
+    pub dry_run: String,
 }
 
 /// Whether a query parameter is set.
 pub fn is_set(parameter: Option<&String>) -> bool {
     parameter.is_some_and(|value| matches!(value.as_str(), "true" | "1"))
+}
+
+/// In which form an answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Objects as they are.
+    Whole,
+    /// Only their metadata.
+    Metadata,
+    /// As rows of a Table.
+    Table,
+    /// The discovery of all groups at once.
+    Aggregated,
+}
+
+impl Form {
+    fn read(accept: &str) -> Self {
+        // The first that a client names is the one that it likes best.
+        let Some((_, form)) = accept.split_once("as=") else { return Self::Whole };
+        match form.split([';', ',']).next().unwrap_or_default().trim() {
+            "Table" => Self::Table,
+            "PartialObjectMetadata" | "PartialObjectMetadataList" => Self::Metadata,
+            "APIGroupDiscoveryList"
+                if accept.contains("v=v2;") || accept.ends_with("v=v2") || accept.contains("v=v2,") =>
+            {
+                Self::Aggregated
+            }
+            _ => Self::Whole,
+        }
+    }
 }
 
 /// A request.
@@ -57,8 +90,8 @@ pub struct Request {
     pub path: String,
     pub query: Query,
     pub media_type: String,
-    /// Whether only metadata is asked for.
-    pub is_partial: bool,
+    /// In which form the answer is wanted.
+    pub form: Form,
     /// Who the client program says it is.
     pub agent: String,
 }
@@ -87,8 +120,8 @@ impl Request {
         let header = |name| header_text(&parts.headers, &name);
         let media_type = header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
         let agent = header(USER_AGENT).split('/').next().unwrap_or_default().to_owned();
-        let is_partial = header(ACCEPT).contains("as=PartialObjectMetadata");
-        Some(Self { verb, target, path, query, media_type, is_partial, agent })
+        let form = Form::read(header(ACCEPT));
+        Some(Self { verb, target, path, query, media_type, form, agent })
     }
 
     /// As interposers see it.
@@ -117,7 +150,8 @@ impl Target {
     pub fn key(&self) -> Option<Key> {
         match self {
             Self::Objects { resource, namespace, name: Some(name), .. } => {
-                Some(Key { resource: *resource, namespace: namespace.clone().unwrap_or_default(), name: name.clone() })
+                let resource = resources::all()[*resource].storage;
+                Some(Key { resource, namespace: namespace.clone().unwrap_or_default(), name: name.clone() })
             }
             _ => None,
         }
@@ -133,7 +167,9 @@ fn target(path: &str) -> Option<Target> {
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
-        ["api" | "apis" | "version" | "healthz" | "livez" | "readyz"] | ["apis", _] => return Some(Target::Document),
+        ["api" | "apis" | "version" | "healthz" | "livez" | "readyz"] | ["apis", _] | ["openapi", ..] => {
+            return Some(Target::Document);
+        }
         _ => return None,
     };
     if rest.is_empty() {

@@ -29,7 +29,7 @@ pub enum Shape {
     /// A value without parts.
     Scalar,
     /// A list.
-    List { items: Arc<Schema>, relation: Relation },
+    List { items: Arc<Schema>, relation: Relation, patch: ListPatch },
     /// A struct, a map, or both.
     Object { fields: BTreeMap<String, Field>, values: Option<Arc<Schema>>, atomic: bool },
     /// Whatever it is: lists are atomic, maps are not.
@@ -46,6 +46,18 @@ pub enum Relation {
     Set,
     /// By some of their fields, sorted by name.
     Keys(Vec<String>),
+}
+
+/// What a strategic merge patch does to a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ListPatch {
+    /// It puts another one in its place.
+    #[default]
+    Replace,
+    /// It merges entries by the value of this field, which need not be the one that [`Relation`] names.
+    MergeByKey(String),
+    /// It adds values that are not there yet.
+    MergeValues,
 }
 
 /// A field of a struct.
@@ -205,7 +217,11 @@ impl<'a> Reader<'a> {
 
     fn shape(&mut self, source: &Value, type_name: &str) -> Shape {
         match type_name {
-            "array" => Shape::List { items: self.shared(&source["items"]), relation: relation(source) },
+            "array" => Shape::List {
+                items: self.shared(&source["items"]),
+                relation: relation(source),
+                patch: list_patch(source),
+            },
             "object" => {
                 let properties = source["properties"].as_object().into_iter().flatten();
                 let fields = properties
@@ -237,6 +253,15 @@ fn relation(source: &Value) -> Relation {
             Relation::Keys(keys)
         }
         _ => Relation::Atomic,
+    }
+}
+
+fn list_patch(source: &Value) -> ListPatch {
+    let strategies = source["x-kubernetes-patch-strategy"].as_str().unwrap_or_default();
+    match source["x-kubernetes-patch-merge-key"].as_str() {
+        _ if !strategies.split(',').any(|strategy| strategy == "merge") => ListPatch::Replace,
+        Some(key) => ListPatch::MergeByKey(key.to_owned()),
+        None => ListPatch::MergeValues,
     }
 }
 

@@ -3,8 +3,8 @@
 use kube::core::Status;
 use serde_json::Value;
 
-use super::errors;
 use super::resources::{Family, Resource};
+use super::{core_events, errors};
 
 /// What a list or a watch is limited to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,9 +46,17 @@ impl Selector {
     /// A selector cannot be read, or selects by a field that the resource does not offer.
     pub fn read(resource: &Resource, labels: &str, fields: &str) -> Result<Self, Status> {
         let labels = split(labels).iter().map(|term| requirement(term)).collect::<Result<Vec<_>, _>>()?;
-        let fields = split(fields).iter().map(|term| requirement(term)).collect::<Result<Vec<_>, _>>()?;
-        let is_offered =
-            |key: &str| matches!(key, "metadata.name" | "metadata.namespace") || resource.family == Family::Event;
+        let mut fields = split(fields).iter().map(|term| requirement(term)).collect::<Result<Vec<_>, _>>()?;
+        if resource.is_view() {
+            for requirement in &mut fields {
+                requirement.key = core_events::field_path(&requirement.key);
+            }
+        }
+        let is_offered = |key: &str| match resource.family {
+            Family::Event => true,
+            Family::Pod if matches!(key, "spec.nodeName" | "status.phase") => true,
+            _ => matches!(key, "metadata.name" | "metadata.namespace"),
+        };
         match fields.iter().find(|requirement| !is_offered(&requirement.key)) {
             Some(unknown) => {
                 let key = &unknown.key;

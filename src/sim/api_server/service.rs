@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::{Body, Bytes};
 use http::Response;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::request::Parts;
 use kube::core::Status;
 use serde_json::{Value, json};
@@ -14,13 +14,18 @@ use tower::BoxError;
 use super::interposer::Plan;
 use super::patch::Patch;
 use super::representation::Representation;
-use super::request::{Query, Request, Target, is_set};
+use super::request::{Form, Query, Request, Target, is_set};
+use super::resources::{Family, Resource};
+use super::scale::{ScaleChange, scale_of};
 use super::selectors::Selector;
 use super::store::{Key, OpenList, State};
 use super::strategy::Part;
-use super::verbs::{Context, DeleteOptions, Deletion, Written};
+use super::table::Included;
+use super::verbs::{Context, DeleteOptions, Deletion};
 use super::watches::Watch;
-use super::{ApiServer, Caller, discovery, errors, rbac, resources};
+use super::{ApiServer, Caller, discovery, errors, field_validation, rbac, resources};
+
+const JSON: &str = "application/json";
 
 /// The connection of one caller.
 #[derive(Clone)]
@@ -80,20 +85,20 @@ impl Connection {
     fn served(&self, request: &Request, body: &[u8]) -> Result<Response<Body>, Status> {
         rbac::check(&self.caller.user, self.caller.rules.as_deref(), request)?;
         let Target::Objects { resource, namespace, subresource, .. } = &request.target else {
-            return Ok(json_response(200, &discovery::document(&request.path)?));
+            let document = discovery::document(&request.path, request.form == Form::Aggregated)?;
+            return Ok(response(200, document.media_type, Body::from(document.body)));
         };
         let kind = &resources::all()[*resource];
-        let part = match subresource.as_deref() {
-            None => Part::Object,
-            Some("status") if kind.has_status => Part::Status,
-            Some(_) => return Err(errors::no_resource()),
-        };
-        let representation = if request.is_partial { Representation::Metadata } else { Representation::Full };
+        let part = part(kind, subresource.as_deref())?;
+        let representation = representation(request)?;
         match (request.verb, request.target.key()) {
             ("get", Some(key)) => {
-                let state = self.server.state();
-                let found = state.get(&key).ok_or_else(|| errors::not_found(kind, &key.name))?;
-                Ok(json_response(200, &representation.of(&found.value)))
+                let found = self.server.state().get(&key).map(|stored| stored.value.clone());
+                let found = found.ok_or_else(|| errors::not_found(kind, &key.name))?;
+                if part == Part::Scale {
+                    return Ok(json_response(200, &scale_of(&found)));
+                }
+                Ok(json_response(200, &representation.of(kind, &found)))
             }
             ("list", _) => self.list((*resource, namespace.as_deref()), &request.query, representation),
             ("watch", _) => {
@@ -103,10 +108,11 @@ impl Connection {
                 let state = self.server.state();
                 let watch =
                     Watch::begin(&self.server, &state, place, &request.query, selector, representation, interposer)?;
-                Ok(response(200, watch.into_body()))
+                Ok(response(200, JSON, watch.into_body()))
             }
             ("deletecollection", _) => self.delete_all((*resource, namespace.as_deref()), request, representation),
-            ("delete", Some(key)) => self.delete(&key, request, body),
+            ("delete", Some(key)) if part == Part::Object => self.delete(&key, request, body),
+            _ if kind.is_view() => Err(errors::not_allowed("Events are written by events.k8s.io/v1, not by v1")),
             (_, key) => self.write(request, part, (*resource, namespace.as_deref(), key), body, representation),
         }
     }
@@ -119,37 +125,61 @@ impl Connection {
         body: &[u8],
         representation: Representation,
     ) -> Result<Response<Body>, Status> {
-        let object = || {
-            serde_json::from_slice::<Value>(body)
-                .map_err(|error| errors::bad_request(format!("the object provided is unrecognized: {error}")))
-        };
-        let written: Written = match (request.verb, key) {
+        let kind = &resources::all()[resource];
+        if request.media_type == "application/vnd.kubernetes.protobuf" {
+            let message =
+                "this simulated server does not read protobuf: write the object as a manifest, and apply that";
+            return Err(errors::failure(415, "UnsupportedMediaType", message));
+        }
+        if part == Part::Scale {
+            return self.write_scale(request, key, body);
+        }
+        let check = |object: &Value| field_validation::check(&request.query.field_validation, kind, object);
+        let (written, warnings) = match (request.verb, key) {
             ("create", None) => {
-                let object = object()?;
+                let object = object(body)?;
+                let warnings = check(&object)?;
                 let run = |state: &mut State, context: &Context<'_>| {
                     state.create(context, resource, namespace.unwrap_or_default(), object)
                 };
-                self.with_context(request, "create", part, run)?
+                (self.with_context(request, "create", part, run)?, warnings)
             }
             ("update", Some(key)) => {
-                let object = object()?;
-                self.with_context(request, "update", part, |state, context| state.update(context, &key, object))?
+                let object = object(body)?;
+                let warnings = check(&object)?;
+                let run = |state: &mut State, context: &Context<'_>| state.update(context, &key, object);
+                (self.with_context(request, "update", part, run)?, warnings)
             }
             ("patch", Some(key)) => {
-                let patch = Patch::read(&request.media_type, body, is_set(request.query.force.as_ref()))?;
-                if matches!(patch, Patch::Apply { .. }) && request.query.field_manager.is_empty() {
-                    let problem = errors::FieldError::required("fieldManager", "is required for apply patch");
-                    return Err(errors::invalid("meta.k8s.io", "PatchOptions", "", &[problem]));
-                }
-                self.with_context(request, patch.verb(), part, |state, context| state.patch(context, &key, &patch))?
+                let patch = self::patch(kind, request, body)?;
+                let warnings = patch.changes().map(check).transpose()?.unwrap_or_default();
+                let run = |state: &mut State, context: &Context<'_>| state.patch(context, &key, &patch);
+                (self.with_context(request, patch.verb(), part, run)?, warnings)
             }
-            _ => {
-                let message = "the server does not allow this method on the requested resource";
-                return Err(errors::failure(405, "MethodNotAllowed", message));
-            }
+            _ => return Err(errors::not_allowed("the server does not allow this method on the requested resource")),
         };
         let code = if written.is_new { 201 } else { 200 };
-        Ok(json_response(code, &representation.of(&written.object)))
+        let mut response = json_response(code, &representation.of(kind, &written.object));
+        for warning in warnings {
+            if let Ok(value) = http::HeaderValue::from_str(&format!("299 - {warning:?}")) {
+                response.headers_mut().append(WARNING, value);
+            }
+        }
+        Ok(response)
+    }
+
+    fn write_scale(&self, request: &Request, key: Option<Key>, body: &[u8]) -> Result<Response<Body>, Status> {
+        let (verb, change, key) = match (request.verb, key) {
+            ("update", Some(key)) => ("update", ScaleChange::Replacement(object(body)?), key),
+            ("patch", Some(key)) => {
+                let patch = patch(key.resource(), request, body)?;
+                (patch.verb(), ScaleChange::Patch(patch), key)
+            }
+            _ => return Err(errors::not_allowed("the scale of a workload can be read, replaced and patched")),
+        };
+        let written =
+            self.with_context(request, verb, Part::Scale, |state, context| state.write_scale(context, &key, &change))?;
+        Ok(json_response(200, &scale_of(&written.object)))
     }
 
     fn with_context<T>(
@@ -164,7 +194,8 @@ impl Connection {
             ("", agent) => agent,
             (manager, _) => manager,
         };
-        self.server.write(&self.caller.user, manager, verb, part, run)
+        let is_dry_run = request.query.dry_run == "All";
+        self.server.write((&self.caller.user, manager), verb, part, is_dry_run, run)
     }
 
     fn delete(&self, key: &Key, request: &Request, body: &[u8]) -> Result<Response<Body>, Status> {
@@ -196,16 +227,17 @@ impl Connection {
         let selector = Selector::read(kind, &request.query.label_selector, &request.query.field_selector)?;
         let found: Vec<Arc<Value>> = {
             let state = self.server.state();
-            let found = state.table(resource).objects(namespace).map(|stored| stored.value.clone());
+            let found = state.table(kind.storage).objects(namespace).map(|stored| stored.value.clone());
             found.filter(|object| selector.selects(object)).collect()
         };
         for object in &found {
             let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-            let key = Key { resource, namespace: text("namespace"), name: text("name") };
+            let key = Key { resource: kind.storage, namespace: text("namespace"), name: text("name") };
             let options = DeleteOptions::default();
             self.with_context(request, "delete", Part::Object, |state, context| state.delete(context, &key, &options))?;
         }
-        Ok(json_response(200, &list_body(resource, representation, found.iter(), self.server.version())))
+        let metadata = json!({"resourceVersion": self.server.version().to_string()});
+        Ok(response(200, JSON, Body::from(representation.list(kind, &found, &metadata))))
     }
 
     fn list(
@@ -218,7 +250,7 @@ impl Connection {
         let selector = Selector::read(kind, &query.label_selector, &query.field_selector)?;
         let mut state = self.server.state();
         let mut list = if query.token.is_empty() {
-            let found = state.table(resource).objects(namespace).map(|stored| stored.value.clone());
+            let found = state.table(kind.storage).objects(namespace).map(|stored| stored.value.clone());
             let is_looked_at =
                 |object: &Arc<Value>| selector.only_name().is_none_or(|name| object["metadata"]["name"] == *name);
             OpenList { version: state.version, rest: found.filter(is_looked_at).collect() }
@@ -243,34 +275,55 @@ impl Connection {
                 part.push(object);
             }
         }
-        let mut body = list_body(resource, representation, part.iter(), list.version);
+        let mut metadata = json!({"resourceVersion": list.version.to_string()});
         if !list.rest.is_empty() {
             if selector.is_empty() {
-                body["metadata"]["remainingItemCount"] = json!(list.rest.len());
+                metadata["remainingItemCount"] = json!(list.rest.len());
             }
-            body["metadata"]["continue"] = json!(state.open_list(list).to_string());
+            metadata["continue"] = json!(state.open_list(list).to_string());
         }
-        Ok(json_response(200, &body))
+        drop(state);
+        Ok(response(200, JSON, Body::from(representation.list(kind, &part, &metadata))))
     }
 }
 
-fn list_body<'a>(
-    resource: usize,
-    representation: Representation,
-    objects: impl Iterator<Item = &'a Arc<Value>>,
-    version: u64,
-) -> Value {
-    let resource = &resources::all()[resource];
-    let (kind, api_version) = representation.list_type(resource);
-    let items: Vec<Value> = objects.map(|object| representation.of_item(resource, object)).collect();
-    // A list of metadata without entries is null in the real server.
-    let is_null = items.is_empty() && representation == Representation::Metadata;
-    json!({
-        "kind": kind,
-        "apiVersion": api_version,
-        "metadata": {"resourceVersion": version.to_string()},
-        "items": if is_null { Value::Null } else { Value::Array(items) },
-    })
+fn part(kind: &Resource, subresource: Option<&str>) -> Result<Part, Status> {
+    match subresource {
+        None => Ok(Part::Object),
+        Some("status") if kind.has_status => Ok(Part::Status),
+        Some("scale") if kind.has_scale() => Ok(Part::Scale),
+        Some("log" | "exec" | "attach" | "portforward") if kind.family == Family::Pod => Err(errors::failure(
+            404,
+            "NotFound",
+            "pods of the simulated cluster run no program: there is nothing to see",
+        )),
+        Some(_) => Err(errors::no_resource()),
+    }
+}
+
+fn representation(request: &Request) -> Result<Representation, Status> {
+    match request.form {
+        Form::Table => {
+            let included = Included::read(&request.query.include_object)?;
+            Ok(Representation::Table { included, has_headers: true })
+        }
+        Form::Metadata => Ok(Representation::Metadata),
+        Form::Whole | Form::Aggregated => Ok(Representation::Full),
+    }
+}
+
+fn object(body: &[u8]) -> Result<Value, Status> {
+    serde_json::from_slice(body)
+        .map_err(|error| errors::bad_request(format!("the object provided is unrecognized: {error}")))
+}
+
+fn patch(kind: &Resource, request: &Request, body: &[u8]) -> Result<Patch, Status> {
+    let patch = Patch::read(kind, &request.media_type, body, is_set(request.query.force.as_ref()))?;
+    if matches!(patch, Patch::Apply { .. }) && request.query.field_manager.is_empty() {
+        let problem = errors::FieldError::required("fieldManager", "is required for apply patch");
+        return Err(errors::invalid("meta.k8s.io", "PatchOptions", "", &[problem]));
+    }
+    Ok(patch)
 }
 
 fn delete_options(query: &Query, body: &[u8]) -> Result<DeleteOptions, Status> {
@@ -297,12 +350,15 @@ fn refusal(status: &Status) -> Response<Body> {
 }
 
 fn json_response(code: u16, body: &Value) -> Response<Body> {
-    response(code, Body::from(body.to_string()))
+    response(code, JSON, Body::from(body.to_string()))
 }
 
-fn response(code: u16, body: Body) -> Response<Body> {
+fn response(code: u16, media_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));
     response
 }
+
+#[cfg(test)]
+mod tests;

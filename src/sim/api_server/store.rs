@@ -56,6 +56,8 @@ pub struct Author<'a> {
     pub user: &'a str,
     pub verb: &'static str,
     pub subresource: &'a str,
+    /// Whether nothing is committed.
+    pub is_dry_run: bool,
 }
 
 /// A change, as watches see it.
@@ -219,6 +221,9 @@ impl State {
 
     /// Commits an object under the next version.
     pub fn put(&mut self, key: &Key, mut object: Value, managers: Managers, author: Author<'_>) -> Arc<Value> {
+        if author.is_dry_run {
+            return Arc::new(object);
+        }
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let value = Arc::new(object);
@@ -245,6 +250,9 @@ impl State {
 
     /// Commits that an object is gone. Returns it as it was, with the version of the deletion.
     pub fn remove(&mut self, key: &Key, author: Author<'_>) -> Option<Arc<Value>> {
+        if author.is_dry_run {
+            return self.get(key).map(|stored| stored.value.clone());
+        }
         let stored = self.tables[key.resource].objects.remove(&(key.namespace.clone(), key.name.clone()))?;
         self.version += 1;
         let previous = stored.value;

@@ -25,17 +25,20 @@ pub struct Context<'a> {
     pub part: Part,
     /// In RFC 3339.
     pub time: &'a str,
+    /// Whether nothing is committed.
+    pub is_dry_run: bool,
 }
 
 impl<'a> Context<'a> {
     fn author(&self) -> Author<'a> {
-        Author { user: self.user, verb: self.verb, subresource: self.subresource() }
+        Author { user: self.user, verb: self.verb, subresource: self.subresource(), is_dry_run: self.is_dry_run }
     }
 
     fn subresource(&self) -> &'static str {
         match self.part {
             Part::Object => "",
             Part::Status => "status",
+            Part::Scale => "scale",
         }
     }
 
@@ -183,7 +186,7 @@ impl State {
             (_, None) => Err(errors::not_found(key.resource(), &key.name)),
             (patch, Some(live)) => {
                 let kind = key.resource();
-                let mut object = patch.applied_to(&live.value)?;
+                let mut object = patch.applied_to(&kind.schema, &live.value)?;
                 admit(kind, &mut object).map_err(|error| patched_wrongly(&error))?;
                 check_namespace(&mut object, kind, &key.namespace)?;
                 check_name(&object, &key.name)?;
@@ -234,7 +237,8 @@ impl State {
         }
     }
 
-    fn track_and_replace(
+    /// Replaces an object that is in the form in which it is kept, and notes who changed which fields.
+    pub fn track_and_replace(
         &mut self,
         context: &Context<'_>,
         key: &Key,
@@ -243,7 +247,7 @@ impl State {
     ) -> Result<Written, Status> {
         let kind = key.resource();
         let managers = match context.part {
-            Part::Status => live.managers.clone(),
+            Part::Status | Part::Scale => live.managers.clone(),
             Part::Object
                 if object.pointer("/metadata/managedFields") == live.value.pointer("/metadata/managedFields") =>
             {
@@ -298,7 +302,7 @@ impl State {
         let kind = key.resource();
         let live = self.get(key).cloned().ok_or_else(|| errors::not_found(kind, &key.name))?;
         check_preconditions(kind, key, &live.value, options)?;
-        if options.orphans_dependents {
+        if options.orphans_dependents && !context.is_dry_run {
             let uid = live.value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             for dependent in self.dependents(&uid) {
                 self.disown(&dependent, &|owner| owner == uid, context.time);
@@ -340,8 +344,7 @@ impl State {
             self.disown(key, &|owner| gone.contains(&owner), time);
             return;
         }
-        let context =
-            Context { user: GARBAGE_COLLECTOR, verb: "delete", manager: GARBAGE_COLLECTOR, part: Part::Object, time };
+        let context = collector("delete", time);
         // It was there a moment ago, and no precondition is asked for.
         let _ = self.delete(&context, key, &DeleteOptions::default());
     }
@@ -355,11 +358,16 @@ impl State {
                 set_or_remove(&mut object["metadata"], "ownerReferences", None);
             }
         }
-        let context =
-            Context { user: GARBAGE_COLLECTOR, verb: "patch", manager: GARBAGE_COLLECTOR, part: Part::Object, time };
+        let context = collector("patch", time);
         // It fails only if the object is wrong in other ways; then it stays as it is.
         let _ = self.track_and_replace(&context, key, &live, object);
     }
+}
+
+/// The garbage collector at work.
+fn collector<'a>(verb: &'static str, time: &'a str) -> Context<'a> {
+    let (user, manager) = (GARBAGE_COLLECTOR, GARBAGE_COLLECTOR);
+    Context { user, verb, manager, part: Part::Object, time, is_dry_run: false }
 }
 
 fn has_finalizers(object: &Value) -> bool {
@@ -373,9 +381,11 @@ fn is_same(live: &Value, object: &Value) -> bool {
         one.len() == other.len()
             && one.iter().filter(|(name, _)| *name != skipped).all(|(name, value)| other.get(name) == Some(value))
     };
-    let metadata = |object: &Map<String, Value>| object.get("metadata").and_then(Value::as_object).cloned();
-    let (Some(before), Some(after)) = (metadata(live), metadata(object)) else { return false };
-    is_same_map(live, object, "metadata") && is_same_map(&before, &after, "managedFields")
+    let (Some(Value::Object(before)), Some(Value::Object(after))) = (live.get("metadata"), object.get("metadata"))
+    else {
+        return false;
+    };
+    is_same_map(live, object, "metadata") && is_same_map(before, after, "managedFields")
 }
 
 fn checked_body(kind: &Resource, mut body: Value) -> Result<Value, Status> {

@@ -1,5 +1,6 @@
 //! Watches: what happened since a version, as it happens, through the hands of an interposer.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// A watch that is going on.
 pub struct Watch {
     server: ApiServer,
+    /// The index of the resource that was asked for, and of the one whose objects these are.
+    asked: usize,
     resource: usize,
     namespace: Option<String>,
     selector: Selector,
@@ -52,17 +55,19 @@ impl Watch {
     pub fn begin(
         server: &ApiServer,
         state: &State,
-        (resource, namespace): (usize, Option<String>),
+        (asked, namespace): (usize, Option<String>),
         query: &Query,
         selector: Selector,
         representation: Representation,
         interposer: Option<Arc<dyn Interposer>>,
     ) -> Result<Self, Status> {
+        let resource = resources::all()[asked].storage;
         let table = state.table(resource);
         let now = Instant::now();
         let lasts = query.timeout_seconds.map_or(LONGEST, Duration::from_secs);
         let mut watch = Self {
             server: server.clone(),
+            asked,
             resource,
             namespace,
             selector,
@@ -78,10 +83,11 @@ impl Watch {
         };
         let is_streaming_list = is_set(query.send_initial_events.as_ref());
         if is_streaming_list || matches!(query.resource_version.as_str(), "" | "0") {
-            for stored in table.objects(watch.namespace.as_deref()) {
-                if watch.selector.selects(&stored.value) {
-                    watch.ready.push_back(line("ADDED", &watch.representation.of(&stored.value)));
-                }
+            let found = table.objects(watch.namespace.as_deref()).map(|stored| stored.value.clone());
+            let selected: Vec<Arc<Value>> = found.filter(|object| watch.selector.selects(object)).collect();
+            for object in selected {
+                let line = watch.line("ADDED", &object);
+                watch.ready.push_back(line);
             }
             if is_streaming_list {
                 let bookmark = watch.bookmark(state.version, true);
@@ -157,14 +163,20 @@ impl Watch {
         };
         let Some(event) = event else { return false };
         self.sequence += 1;
-        if let Some((kind, object)) = self.seen(&event) {
-            self.deliver(kind, &object, event.at);
+        match self.seen(&event) {
+            None => {}
+            Some("DELETED") => {
+                let mut last = event.previous.as_deref().cloned().unwrap_or_default();
+                last["metadata"]["resourceVersion"] = json!(event.version.to_string());
+                self.deliver("DELETED", &last, event.at);
+            }
+            Some(kind) => self.deliver(kind, &event.object, event.at),
         }
         true
     }
 
     /// What the selector makes of an event: an object that begins to be selected is new, one that ceases to be is gone.
-    fn seen(&self, event: &Event) -> Option<(&'static str, Value)> {
+    fn seen(&self, event: &Event) -> Option<&'static str> {
         let is_here = |object: &Value| {
             self.namespace.as_ref().is_none_or(|namespace| object["metadata"]["namespace"] == **namespace)
                 && self.selector.selects(object)
@@ -172,23 +184,20 @@ impl Watch {
         let was = event.previous.as_ref().is_some_and(|previous| is_here(previous));
         let is = event.kind != ChangeKind::Deleted && is_here(&event.object);
         match (was, is) {
-            (false, true) => Some(("ADDED", self.representation.of(&event.object))),
-            (true, true) => Some(("MODIFIED", self.representation.of(&event.object))),
-            (true, false) => {
-                let mut last = event.previous.as_deref().cloned().unwrap_or_default();
-                last["metadata"]["resourceVersion"] = json!(event.version.to_string());
-                Some(("DELETED", self.representation.of(&last)))
-            }
+            (false, true) => Some("ADDED"),
+            (true, true) => Some("MODIFIED"),
+            (true, false) => Some("DELETED"),
             (false, false) => None,
         }
     }
 
     fn deliver(&mut self, kind: &str, object: &Value, at: Instant) {
-        let Some(interposer) = &self.interposer else {
-            self.ready.push_back(line(kind, object));
+        let Some(interposer) = self.interposer.clone() else {
+            let line = self.line(kind, object);
+            self.ready.push_back(line);
             return;
         };
-        let event = json!({"type": kind, "object": object});
+        let event = json!({"type": kind, "object": self.shown(object)});
         match interposer.watch_event(resources::all()[self.resource].kind, &event) {
             Delivery::Now => self.ready.push_back(text(&event)),
             Delivery::After(delay) => {
@@ -206,8 +215,8 @@ impl Watch {
         self.is_over = true;
     }
 
-    fn bookmark(&self, version: u64, ends_list: bool) -> Bytes {
-        let resource = &resources::all()[self.resource];
+    fn bookmark(&mut self, version: u64, ends_list: bool) -> Bytes {
+        let resource = &resources::all()[self.asked];
         let mut object = json!({
             "kind": resource.kind,
             "apiVersion": resource.api_version(),
@@ -216,12 +225,23 @@ impl Watch {
         if ends_list {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        line("BOOKMARK", &self.representation.of(&object))
+        self.line("BOOKMARK", &object)
+    }
+
+    fn line(&mut self, kind: &str, object: &Value) -> Bytes {
+        line(kind, &self.shown(object))
+    }
+
+    fn shown<'a>(&mut self, object: &'a Value) -> Cow<'a, Value> {
+        let shown = self.representation.of(&resources::all()[self.asked], object);
+        self.representation = self.representation.without_headers();
+        shown
     }
 }
 
 fn line(kind: &str, object: &Value) -> Bytes {
-    text(&json!({"type": kind, "object": object}))
+    // As above, without a copy of the object.
+    Bytes::from(format!("{{\"object\":{object},\"type\":\"{kind}\"}}\n"))
 }
 
 fn text(event: &Value) -> Bytes {

@@ -31,6 +31,11 @@ pub use testbed::{Options, Testbed};
 pub use users::{Hit, Users};
 pub use wait::{Observation, wait_until};
 
+/// The path of a component, such as `kubectl`, for tests that need no cluster. [`enter`] must have been called.
+pub fn component(name: &str) -> anyhow::Result<std::path::PathBuf> {
+    Ok(components::Components::from_environment()?.path(name)?.to_owned())
+}
+
 /// Runs the node against the API server of this kubeconfig until SIGTERM.
 pub fn run_node(kubeconfig: &std::path::Path, state_dir: std::path::PathBuf) -> anyhow::Result<()> {
     node::run(kubeconfig, state_dir)

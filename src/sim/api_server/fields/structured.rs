@@ -54,7 +54,7 @@ fn descend(schema: &Schema, old: Option<&Value>, new: Option<&Value>) -> Found {
         Shape::Object { atomic: false, .. } | Shape::Any if is_map(old) && is_map(new) => {
             compare_maps(schema, old, new, &mut below);
         }
-        Shape::List { items, relation } if *relation != Relation::Atomic && is_list(old) && is_list(new) => {
+        Shape::List { items, relation, .. } if *relation != Relation::Atomic && is_list(old) && is_list(new) => {
             compare_lists(items, relation, old, new, &mut below);
         }
         _ => return leaf,
@@ -170,7 +170,7 @@ pub fn fields(schema: &Schema, value: &Value) -> FieldSet {
                 set.insert_inside(field(name), fields(child, inner));
             }
         }
-        (Shape::List { items, relation }, Value::Array(list)) if *relation != Relation::Atomic => {
+        (Shape::List { items, relation, .. }, Value::Array(list)) if *relation != Relation::Atomic => {
             for item in list {
                 let name = element(items, relation, item);
                 set.insert_inside(name.clone(), fields(items, item));
@@ -216,7 +216,7 @@ fn merge_values(schema: &Schema, live: Option<&Value>, wanted: Option<&Value>) -
         }
         (Shape::Object { atomic: false, .. }, Value::Null) => live.cloned(),
         (Shape::List { relation, .. }, Value::Null) if *relation != Relation::Atomic => live.cloned(),
-        (Shape::List { items, relation }, Value::Array(wanted)) if *relation != Relation::Atomic => {
+        (Shape::List { items, relation, .. }, Value::Array(wanted)) if *relation != Relation::Atomic => {
             let empty = Vec::new();
             let live = live.and_then(Value::as_array).unwrap_or(&empty);
             let merged = merge_lists(items, relation, live, wanted);
@@ -298,7 +298,7 @@ pub fn without(schema: &Schema, value: &Value, gone: &FieldSet) -> Option<Value>
             }
             (!kept.is_empty()).then_some(Value::Object(kept))
         }
-        (Shape::List { items, relation }, Value::Array(list)) if *relation != Relation::Atomic => {
+        (Shape::List { items, relation, .. }, Value::Array(list)) if *relation != Relation::Atomic => {
             let kept: Vec<Value> = list
                 .iter()
                 .map(|item| (element(items, relation, item), item))

@@ -2,13 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
+use super::TEMPLATE_GENERATION;
 use crate::sim::api_server::resources::Family;
 
 /// Fills in what an object of this kind does not say.
 pub fn apply(family: Family, object: &mut Value) {
     match family {
         Family::Deployment => deployment(&mut object["spec"]),
-        Family::DaemonSet => daemon_set(&mut object["spec"]),
+        Family::DaemonSet => {
+            // It comes with the conversion to the version of the API.
+            default(&mut object["metadata"], "annotations", &json!({}));
+            default(&mut object["metadata"]["annotations"], TEMPLATE_GENERATION, &json!("0"));
+            daemon_set(&mut object["spec"]);
+        }
         Family::ReplicaSet => {
             default(&mut object["spec"], "replicas", &json!(1));
             pod_spec(&mut object["spec"]["template"]["spec"]);
@@ -69,8 +75,6 @@ fn daemon_set(spec: &mut Value) {
 fn pod(spec: &mut Value) {
     pod_spec(spec);
     default(spec, "enableServiceLinks", &json!(true));
-    default(spec, "preemptionPolicy", &json!("PreemptLowerPriority"));
-    default(spec, "priority", &json!(0));
 }
 
 fn pod_spec(spec: &mut Value) {

@@ -3,6 +3,7 @@
 
 mod defaults;
 mod metadata;
+mod pod;
 mod structural;
 mod validation;
 
@@ -13,6 +14,9 @@ use super::decode;
 use super::errors::FieldError;
 use super::resources::{Family, Resource};
 
+/// The annotation in which a DaemonSet counts its templates.
+pub const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 /// What a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -20,6 +24,8 @@ pub enum Part {
     Object,
     /// Its status.
     Status,
+    /// Its number of replicas.
+    Scale,
 }
 
 /// Makes a new object what it is at first: without a status, in its first generation.
@@ -33,7 +39,13 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         }
     }
     match resource.family {
-        Family::Deployment | Family::ReplicaSet | Family::Pod => object["metadata"]["generation"] = json!(1),
+        Family::Deployment | Family::ReplicaSet => object["metadata"]["generation"] = json!(1),
+        Family::Pod => {
+            object["metadata"]["generation"] = json!(1);
+            pod::admit(&mut object["spec"]);
+            let class = pod::quality_of_service(&object["spec"]);
+            object["status"] = json!({"phase": "Pending", "qosClass": class});
+        }
         Family::Custom => {
             object["metadata"]["generation"] = json!(1);
             // The status may have a default.
@@ -41,7 +53,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         }
         Family::DaemonSet => {
             object["metadata"]["generation"] = json!(1);
-            object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = json!("1");
+            object["metadata"]["annotations"][TEMPLATE_GENERATION] = json!("1");
         }
         Family::Namespace => object["status"] = json!({"phase": "Active"}),
         _ => {}
@@ -51,8 +63,8 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
 /// Takes back what this write may not touch, and raises the generation where the write means something new.
 pub fn prepare_update(resource: &Resource, part: Part, live: &Value, object: &mut Value) {
     match part {
-        Part::Object if resource.has_status => copy(live, object, "status"),
-        Part::Object => {}
+        Part::Object | Part::Scale if resource.has_status => copy(live, object, "status"),
+        Part::Object | Part::Scale => {}
         Part::Status if resource.is_custom() => {
             let managed = object.pointer("/metadata/managedFields").cloned();
             let status = object.get("status").cloned();
@@ -71,11 +83,30 @@ pub fn prepare_update(resource: &Resource, part: Part, live: &Value, object: &mu
             }
         }
     }
+    match resource.family {
+        Family::DaemonSet => count_template(live, object),
+        Family::Pod if part == Part::Status => {
+            let references = live.pointer("/metadata/ownerReferences").cloned();
+            set_or_remove(&mut object["metadata"], "ownerReferences", references);
+            if object["status"].get("qosClass").is_none() {
+                object["status"]["qosClass"] = live["status"]["qosClass"].clone();
+            }
+        }
+        _ => {}
+    }
     if has_new_generation(resource, live, object)
         && let Some(generation) = live.pointer("/metadata/generation").and_then(Value::as_i64)
     {
         object["metadata"]["generation"] = json!(generation + 1);
     }
+}
+
+/// The server counts the templates of a DaemonSet, and lets nobody else.
+fn count_template(live: &Value, object: &mut Value) {
+    let count = live["metadata"]["annotations"][TEMPLATE_GENERATION].as_str();
+    let count: i64 = count.and_then(|count| count.parse().ok()).unwrap_or_default();
+    let is_new = live["spec"]["template"] != object["spec"]["template"];
+    object["metadata"]["annotations"][TEMPLATE_GENERATION] = json!((count + i64::from(is_new)).to_string());
 }
 
 fn has_new_generation(resource: &Resource, live: &Value, object: &Value) -> bool {

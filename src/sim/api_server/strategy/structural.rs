@@ -167,7 +167,7 @@ fn duplicates(schema: &Schema, path: &str, value: &Value, errors: &mut Vec<Field
                 duplicates(schema.child(name), &within(path, name), value, errors);
             }
         }
-        (Shape::List { items, relation }, Value::Array(list)) => {
+        (Shape::List { items, relation, .. }, Value::Array(list)) => {
             let mut seen: Vec<Value> = Vec::new();
             for (index, item) in list.iter().enumerate() {
                 let path = format!("{path}[{index}]");

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::pod;
+
 use crate::sim::api_server::errors::FieldError;
 use crate::sim::api_server::resources::Family;
 
@@ -15,6 +17,12 @@ pub fn validate(family: Family, live: Option<&Value>, object: &Value, errors: &m
             let selector = &object["spec"]["selector"];
             if live.is_some_and(|live| live["spec"]["selector"] != *selector) {
                 errors.push(FieldError::invalid("spec.selector", selector, "field is immutable"));
+            }
+        }
+        Family::Pod => {
+            containers(&object["spec"], errors);
+            if let Some(live) = live {
+                pod::validate_update(&live["spec"], &object["spec"], errors);
             }
         }
         Family::Service => service(live, object, errors),
