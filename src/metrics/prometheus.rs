@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use prometheus_http_query as client;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Response, redirect};
+use reqwest::{Certificate, Response, StatusCode, redirect};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -81,20 +81,8 @@ impl Prometheus {
             return Err(format!("HTTP {status}: redirects are not followed; give the final address"));
         }
         let media_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let media_type = shorten(media_type.unwrap_or("something without a content type"));
-        let body = self.body(response).await?;
-        match serde_json::from_slice::<Envelope>(&body) {
-            Ok(envelope) if status.is_success() && envelope.status == "success" => envelope.answer(),
-            Ok(Envelope { error: Some(error), error_type, .. }) => {
-                let kind = error_type.unwrap_or_else(|| "error".to_owned());
-                Err(shorten(&format!("HTTP {status}: {kind}: {error}{}", mend(status.as_u16()))))
-            }
-            Ok(_) => Err(format!("HTTP {status} without a result{}", mend(status.as_u16()))),
-            Err(_) if status.is_success() && media_type.contains("json") => {
-                Err(format!("HTTP {status} with JSON that is not an answer of Prometheus"))
-            }
-            Err(_) => Err(format!("HTTP {status} with {media_type} instead of JSON{}", mend(status.as_u16()))),
-        }
+        let media_type = media_type.map(str::to_owned);
+        interpret(status, media_type.as_deref(), &self.body(response).await?)
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, String> {
@@ -187,6 +175,23 @@ fn request_headers(backend: &Backend) -> Result<HeaderMap, String> {
     value.set_sensitive(true);
     headers.insert(AUTHORIZATION, value);
     Ok(headers)
+}
+
+/// What an answer says, by its status, its content type and its body.
+pub(super) fn interpret(status: StatusCode, media_type: Option<&str>, body: &[u8]) -> Result<Answer, String> {
+    let media_type = shorten(media_type.unwrap_or("something without a content type"));
+    match serde_json::from_slice::<Envelope>(body) {
+        Ok(envelope) if status.is_success() && envelope.status == "success" => envelope.answer(),
+        Ok(Envelope { error: Some(error), error_type, .. }) => {
+            let kind = error_type.unwrap_or_else(|| "error".to_owned());
+            Err(shorten(&format!("HTTP {status}: {kind}: {error}{}", mend(status.as_u16()))))
+        }
+        Ok(_) => Err(format!("HTTP {status} without a result{}", mend(status.as_u16()))),
+        Err(_) if status.is_success() && media_type.contains("json") => {
+            Err(format!("HTTP {status} with JSON that is not an answer of Prometheus"))
+        }
+        Err(_) => Err(format!("HTTP {status} with {media_type} instead of JSON{}", mend(status.as_u16()))),
+    }
 }
 
 /// What helps against a status code.
