@@ -8,6 +8,8 @@ SHELL := /bin/bash
 CACHE := $(or $(SERIN_TESTBED_CACHE),$(HOME)/.cache/serin-testbed)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tools-cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := $(CACHE)/tools-cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 TESTBED := cargo run --locked --quiet --package serin-testbed --
 
 # Runs one stage, and says how long it took. Separate commands by ; so that each one that fails ends it.
@@ -64,6 +66,12 @@ demo: components ## See it: a rollout on the testbed, with real traffic
 testbed: components ## Leave a testbed running, for work by hand
 	@cargo build --locked --quiet --package serin && $(TESTBED) up
 
+.PHONY: fuzz
+fuzz: $(CARGO_FUZZ) ## Fuzz one of fuzz/fuzz_targets: make fuzz TARGET=objects SECONDS=600
+	@mkdir -p $(CACHE)/fuzz/$(or $(TARGET),$(error Say which of fuzz/fuzz_targets, such as TARGET=objects))
+	@$(CARGO_FUZZ) run --sanitizer none $(TARGET) $(CACHE)/fuzz/$(TARGET) fuzz/corpus/$(TARGET) -- \
+	  -max_total_time=$(or $(SECONDS),600) -timeout=10 -max_len=32768 -use_value_profile=1
+
 .PHONY: bench
 bench: components ## Measure what load-tests/README.md lists
 	@cargo bench --locked --bench figures
@@ -71,6 +79,9 @@ bench: components ## Measure what load-tests/README.md lists
 .PHONY: crds
 crds: ## Write crds/ anew after a change of src/api
 	@cargo run --locked --quiet --package serin -- crd --directory crds
+
+$(CARGO_FUZZ):
+	cargo install --locked --quiet --root $(CACHE)/tools-cargo-fuzz-$(CARGO_FUZZ_VERSION) cargo-fuzz@$(CARGO_FUZZ_VERSION)
 
 $(CARGO_DENY):
 	cargo install --locked --quiet --root $(CACHE)/tools-cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)

@@ -66,6 +66,20 @@ struct Settings<'a> {
     address: &'a Url,
 }
 
+/// What each kind of sink posts about an alert, and what it objects to in the body of an answer. For the fuzz targets,
+/// which have no receiver.
+#[doc(hidden)]
+pub fn exchanges(message: &Message<'_>, answer: &str) -> Vec<(Value, Option<String>)> {
+    let exchange = |address: &str| {
+        let address = Url::parse(address).ok()?;
+        let settings = Settings { channel: "general", username: "flagger", address: &address };
+        let sinks = REGISTRY.iter().map(|(_, make)| make(&settings));
+        Some(sinks.map(|sink| (sink.payload(message), sink.objection(answer))).collect::<Vec<_>>())
+    };
+    // Teams has two forms, by host.
+    ["https://sink.example.com", "https://x.logic.azure.com"].into_iter().filter_map(exchange).flatten().collect()
+}
+
 type MakeSink = fn(&Settings<'_>) -> Box<dyn Sink>;
 
 /// The registry: the name in `spec.type`, and what makes the sink.

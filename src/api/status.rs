@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::checked::Severity;
 
@@ -50,19 +50,19 @@ pub struct CanaryStatus {
     #[serde(default)]
     pub phase: Phase,
     /// Failed checks of this run.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_least_zero")]
     pub failed_checks: i32,
     /// Share of traffic on the canary, in per cent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "percent")]
     pub canary_weight: i32,
     /// Highest share of traffic that the canary had in this run, in per cent.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "percent", skip_serializing_if = "is_zero")]
     pub highest_weight: i32,
     /// Passed iterations of a run without weights.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_least_zero")]
     pub iterations: i32,
     /// Number of steps taken in this run.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_least_zero")]
     pub step: i32,
     /// When the current step's traffic was seen applied; the measurement window starts here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +117,16 @@ pub struct CanaryStatus {
     /// Flagger's primary session cookie; kept as found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_session_affinity_cookie: Option<String>,
+}
+
+/// A share in per cent. Whoever writes into the subresource by hand can write anything; the nearest share is taken.
+fn percent<'de, D: Deserializer<'de>>(number: D) -> Result<i32, D::Error> {
+    Ok(i32::deserialize(number)?.clamp(0, 100))
+}
+
+/// A counter; a negative one would let failed checks pass.
+fn at_least_zero<'de, D: Deserializer<'de>>(number: D) -> Result<i32, D::Error> {
+    Ok(i32::deserialize(number)?.max(0))
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -285,4 +295,22 @@ pub struct Condition {
     /// When `status` last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn weights_and_counters_out_of_range_are_read_as_the_nearest_in_range() {
+        for (written, weight, failed_checks) in [(0, 0, 0), (30, 30, 30), (250, 100, 250), (-7, 0, 0)] {
+            let status = json!({"canaryWeight": written, "highestWeight": written, "failedChecks": written,
+                "iterations": written, "step": written});
+            let read: CanaryStatus = serde_json::from_value(status).unwrap();
+            assert_eq!((read.canary_weight, read.highest_weight), (weight, weight), "{written}");
+            assert_eq!([read.failed_checks, read.iterations, read.step], [failed_checks; 3], "{written}");
+        }
+    }
 }

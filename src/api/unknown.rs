@@ -17,9 +17,16 @@ pub(super) fn message(key: &str, known: &[&str], spec: &Value) -> String {
     }
 }
 
+/// Longest text, in bytes, that is compared with known names.
+const COMPARED_BYTES_MAX: usize = 100;
+
 /// The known name that is most like `text`, if one is so much like it that it may be meant.
 pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = text.to_lowercase();
+    // Comparing takes memory by the product of the lengths, and a text may have a megabyte.
+    if lower.len() > COMPARED_BYTES_MAX {
+        return None;
+    }
     let distance = |name: &str| strsim::damerau_levenshtein(&lower, &name.to_lowercase());
     known
         .map(|name| (distance(name), name))
@@ -68,6 +75,8 @@ mod tests {
         ] {
             assert_eq!(nearest(text, known.into_iter()), expected, "{text}");
         }
+        let endless = "x".repeat(1_000_000) + "threshold";
+        assert_eq!(nearest(&endless, ["threshold"].into_iter()), None);
     }
 
     #[test]

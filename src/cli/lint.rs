@@ -93,6 +93,19 @@ pub fn run(args: LintArgs, out: &mut dyn Write) -> ExitCode {
     }
 }
 
+/// What is wrong in one text, which is called `file` in the findings: `serin lint` without files and without printing.
+pub fn check(args: &LintArgs, file: &str, text: Vec<u8>) -> Vec<Finding> {
+    let mut linter = Linter::new(args);
+    linter.text(file, text);
+    linter.findings
+}
+
+/// The documents of a text that can be read, as [`check`] sees them. For the fuzz targets.
+#[doc(hidden)]
+pub fn documents(text: &str) -> Vec<Value> {
+    document::read(text).into_iter().map_while(Result::ok).map(|document| document.value).collect()
+}
+
 fn parse_provider(name: &str) -> Result<Provider, String> {
     Provider::parse(name).ok_or_else(|| "write gatewayapi:v1 or kubernetes".to_owned())
 }

@@ -110,7 +110,8 @@ pub struct LeaseView {
 }
 
 impl LeaseView {
-    fn of(lease: &Lease) -> Self {
+    /// What of this Lease matters; whatever it lacks is empty or zero.
+    pub fn of(lease: &Lease) -> Self {
         let spec = lease.spec.as_ref();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
         Self {

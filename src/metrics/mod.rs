@@ -15,6 +15,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, join};
 use futures::stream;
+use reqwest::StatusCode;
 
 pub use backend::{Backend, MetricsError};
 pub use profile::Profile;
@@ -79,6 +80,13 @@ impl Subject {
             profile: profile.unwrap_or_else(|| Profile::default_for(canary.provider)),
         }
     }
+}
+
+/// What is read from an answer of Prometheus. For the fuzz targets, which have no server.
+#[doc(hidden)]
+pub fn interpret(status: u16, media_type: Option<&str>, body: &[u8]) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    prometheus::interpret(status, media_type, body).unwrap_or_else(Answer::Error)
 }
 
 /// What a check's source was resolved to.

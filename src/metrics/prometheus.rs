@@ -7,14 +7,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::backend::{Auth, Backend};
 use crate::analysis::Answer;
-use crate::outbound::{Limits, Request, Response, Route, Transport, TransportError, Trust, exchange};
+use crate::outbound::{Limits, Request, Route, Transport, TransportError, Trust, exchange};
 
 /// The name in `spec.provider.type`.
 pub(super) const KIND: &str = "prometheus";
@@ -51,10 +51,11 @@ impl Prometheus {
         if response.status.is_redirection() {
             return Err(format!("HTTP {}: redirects are not followed; give the final address", response.status));
         }
-        match &response.cut_off {
-            Some(error) => Err(explain(error)),
-            None => read(&response),
+        if let Some(error) = &response.cut_off {
+            return Err(explain(error));
         }
+        let media_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        interpret(response.status, media_type, &response.body)
     }
 }
 
@@ -76,24 +77,6 @@ fn request(backend: &Backend, query: &str, timeout: Duration) -> Result<Request,
         (Method::POST, form.query().unwrap_or_default().as_bytes().to_vec())
     };
     Ok(Request { method, url, headers, body, route: Route { trust: backend.trust.clone(), proxy: None } })
-}
-
-fn read(response: &Response) -> Result<Answer, String> {
-    let status = response.status;
-    let media_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = shorten(media_type.unwrap_or("something without a content type"));
-    match serde_json::from_slice::<Envelope>(&response.body) {
-        Ok(envelope) if status.is_success() && envelope.status == "success" => envelope.answer(),
-        Ok(Envelope { error: Some(error), error_type, .. }) => {
-            let kind = error_type.unwrap_or_else(|| "error".to_owned());
-            Err(shorten(&format!("HTTP {status}: {kind}: {error}{}", mend(status.as_u16()))))
-        }
-        Ok(_) => Err(format!("HTTP {status} without a result{}", mend(status.as_u16()))),
-        Err(_) if status.is_success() && media_type.contains("json") => {
-            Err(format!("HTTP {status} with JSON that is not an answer of Prometheus"))
-        }
-        Err(_) => Err(format!("HTTP {status} with {media_type} instead of JSON{}", mend(status.as_u16()))),
-    }
 }
 
 /// Why there is no answer, and the mend.
@@ -138,6 +121,23 @@ fn request_headers(backend: &Backend) -> Result<HeaderMap, String> {
     value.set_sensitive(true);
     headers.insert(AUTHORIZATION, value);
     Ok(headers)
+}
+
+/// What an answer says, by its status, its content type and its body.
+pub(super) fn interpret(status: StatusCode, media_type: Option<&str>, body: &[u8]) -> Result<Answer, String> {
+    let media_type = shorten(media_type.unwrap_or("something without a content type"));
+    match serde_json::from_slice::<Envelope>(body) {
+        Ok(envelope) if status.is_success() && envelope.status == "success" => envelope.answer(),
+        Ok(Envelope { error: Some(error), error_type, .. }) => {
+            let kind = error_type.unwrap_or_else(|| "error".to_owned());
+            Err(shorten(&format!("HTTP {status}: {kind}: {error}{}", mend(status.as_u16()))))
+        }
+        Ok(_) => Err(format!("HTTP {status} without a result{}", mend(status.as_u16()))),
+        Err(_) if status.is_success() && media_type.contains("json") => {
+            Err(format!("HTTP {status} with JSON that is not an answer of Prometheus"))
+        }
+        Err(_) => Err(format!("HTTP {status} with {media_type} instead of JSON{}", mend(status.as_u16()))),
+    }
 }
 
 /// What helps against a status code.

@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::refusal::{self, Refusal};
 use super::snapshot::{Snapshot, Target};
+use super::time::after;
 use super::{Action, promote};
 use crate::analysis::{Conclusion, conclude, judge};
 use crate::api::checked::{Severity, Strategy};
@@ -24,14 +25,14 @@ pub(super) fn decide(draft: &mut Draft<'_>, target: &Target) {
 
 /// The next check is due after an interval.
 pub(super) fn schedule(draft: &mut Draft<'_>) {
-    let due = draft.now() + draft.interval();
+    let due = after(draft.now(), draft.interval());
     draft.status.next_check_time = Some(due);
     draft.look_again(due);
 }
 
 fn failed(draft: &mut Draft<'_>, report: &CheckReport) {
     draft.status.hold_since = None;
-    draft.status.failed_checks += 1;
+    draft.status.failed_checks = draft.status.failed_checks.saturating_add(1);
     draft.warn("Halted", format!("Halt {} advancement {} {}", draft.snapshot.canary.key, report.name, report.reason));
     let threshold = draft.snapshot.canary.analysis.threshold;
     if draft.status.failed_checks >= threshold {
@@ -47,7 +48,7 @@ fn failed(draft: &mut Draft<'_>, report: &CheckReport) {
 fn hold(draft: &mut Draft<'_>, report: &CheckReport) {
     let first = draft.status.hold_since.is_none();
     let since = *draft.status.hold_since.get_or_insert(draft.snapshot.now);
-    let limit = since + draft.hold_timeout();
+    let limit = after(since, draft.hold_timeout());
     if draft.now() >= limit {
         let seconds = draft.snapshot.canary.analysis.hold_timeout_seconds;
         let reason = format!("{} not known for {seconds}s: {}", report.name, report.reason);
@@ -91,7 +92,7 @@ fn passed(draft: &mut Draft<'_>, target: &Target) {
         return;
     }
     if let Strategy::BlueGreen { iterations } = draft.snapshot.canary.analysis.strategy {
-        draft.status.iterations += 1;
+        draft.status.iterations = draft.status.iterations.saturating_add(1);
         if draft.status.iterations < iterations {
             let (canary, passed) = (&draft.snapshot.canary.key, draft.status.iterations);
             draft.inform("Advanced", format!("Advance {canary} canary iteration {passed}/{iterations}"));
@@ -121,15 +122,15 @@ pub(super) fn next_weight(draft: &Draft<'_>) -> Option<i32> {
 pub(super) fn step_to(draft: &mut Draft<'_>, weight: i32) {
     let now = draft.now();
     draft.grant(weight);
-    draft.status.step += 1;
+    draft.status.step = draft.status.step.saturating_add(1);
     draft.status.traffic_applied_time = None;
     draft.status.hold_since = Some(now);
-    draft.status.next_check_time = Some(now + draft.interval());
+    draft.status.next_check_time = Some(after(now, draft.interval()));
     draft.act(Action::CommitStatus);
     draft.route(weight);
     draft.inform("Advanced", format!("Advance {} canary weight {weight}", draft.snapshot.canary.key));
     draft.progress("");
     // A route that is there already does not change, and then nothing else would wake the run.
     let there = draft.snapshot.seen.traffic.canary_weight == Some(weight);
-    draft.look_again(if there { now } else { now + draft.hold_timeout() });
+    draft.look_again(if there { now } else { after(now, draft.hold_timeout()) });
 }

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::draft::Draft;
 use super::snapshot::Target;
+use super::time::after;
 use super::{Action, Scale, initialize, run};
 use crate::api::status::Phase;
 
@@ -90,7 +91,7 @@ fn settle(draft: &mut Draft<'_>) {
 fn scale_down(draft: &mut Draft<'_>) {
     let ended = draft.status.history.first().map_or(draft.snapshot.now, |run| run.end_time);
     let no_record = draft.status.history.is_empty();
-    let (earliest, latest) = (ended + draft.drain(), ended + TimeDelta::seconds(DRAIN_LIMIT_SECONDS));
+    let (earliest, latest) = (after(ended, draft.drain()), after(ended, TimeDelta::seconds(DRAIN_LIMIT_SECONDS)));
     let confirmed = draft.snapshot.carries(0);
     let due = if confirmed { earliest } else { latest };
     if draft.now() < due && !(no_record && confirmed) {

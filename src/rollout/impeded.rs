@@ -17,7 +17,7 @@ pub fn impeded(status: &CanaryStatus, generation: i64, problem: &str, now: DateT
     conditions::update(&mut next, generation, &stalled(&problem), false, now);
     let mut actions = Vec::new();
     let mut notices = Vec::new();
-    if next.conditions != status.conditions {
+    if next != *status {
         next.last_transition_time = Some(now);
         actions.push(Action::CommitStatus);
         notices.push(Notice { kind: NoticeKind::Warning, reason: REASON, message: problem });
@@ -43,6 +43,9 @@ pub fn retried(
         decision.actions.retain(|action| *action != Action::CommitStatus);
     } else {
         decision.status.last_transition_time = stamp;
+        if !decision.actions.contains(&Action::CommitStatus) {
+            decision.actions.push(Action::CommitStatus);
+        }
     }
     decision
 }
@@ -98,6 +101,12 @@ mod tests {
         let retry = retried(optimistic.clone(), &first.status, 1, "no quota", later);
         assert_eq!(retry.actions, [Action::Services { apex: true }]);
         assert_eq!(retry.status, first.status);
+
+        // One that was not told yet is told now.
+        let quiet = Decision { status: status(), actions: Vec::new(), notices: Vec::new(), next: None };
+        let retry = retried(quiet, &status(), 1, "no quota", later);
+        assert_eq!(retry.actions, [Action::CommitStatus]);
+        assert_eq!(conditions(&retry.status)[2], "Stalled=True no quota");
 
         // What else it decides is committed all the same.
         optimistic.status.canary_weight = 10;

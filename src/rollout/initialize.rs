@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::snapshot::{Readiness, Target};
+use super::time::after;
 use super::{Action, Scale};
 use crate::api::checked::Severity;
 use crate::api::status::Phase;
@@ -77,7 +78,7 @@ fn wait(draft: &mut Draft<'_>, primary: &Readiness) {
 
 fn wait_until_deadline(draft: &mut Draft<'_>, given_up: bool, reason: &'static str, message: String) {
     let since = *draft.status.not_ready_since.get_or_insert(draft.snapshot.now);
-    let deadline = since + draft.progress_deadline();
+    let deadline = after(since, draft.progress_deadline());
     if draft.now() < deadline && !given_up {
         draft.look_again(deadline);
         draft.progress(message);

@@ -24,6 +24,7 @@ mod snapshot;
 mod terminate;
 #[cfg(test)]
 pub(crate) mod testing;
+mod time;
 mod write;
 
 pub use decide::{Needs, decide, needs};

@@ -15,9 +15,9 @@ pub fn integer(object: &Value, pointer: &str) -> Option<i64> {
     object.pointer(pointer).and_then(Value::as_i64)
 }
 
-/// The number of replicas, pods or the like at a JSON pointer.
+/// The number of replicas, pods or the like at a JSON pointer: zero or more.
 pub fn count(object: &Value, pointer: &str) -> Option<i32> {
-    integer(object, pointer).and_then(|number| i32::try_from(number).ok())
+    integer(object, pointer).and_then(|number| i32::try_from(number).ok()).filter(|number| *number >= 0)
 }
 
 /// The list at a JSON pointer; empty where there is none.
@@ -110,8 +110,9 @@ mod tests {
 
     #[test]
     fn reading_what_is_not_there_gives_nothing() {
-        let object = json!({"spec": {"replicas": "three", "list": {}, "labels": {"a": "b", "c": 1}}});
+        let object = json!({"spec": {"replicas": "three", "pods": -1, "list": {}, "labels": {"a": "b", "c": 1}}});
         assert_eq!(count(&object, "/spec/replicas"), None);
+        assert_eq!(count(&object, "/spec/pods"), None);
         assert_eq!(items(&object, "/spec/list"), &[] as &[Value]);
         assert_eq!(strings(&object, "/spec/labels"), BTreeMap::from([("a".into(), "b".into())]));
         assert_eq!(text(&json!(null), "/kind"), None);

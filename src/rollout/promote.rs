@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::snapshot::{Readiness, Target};
+use super::time::after;
 use super::{Action, Scale, refusal, run};
 use crate::api::checked::{Provider, Severity, Strategy};
 use crate::api::status::{Outcome, Phase};
@@ -80,7 +81,7 @@ fn keep_users_served(draft: &mut Draft<'_>, target: &Target, current: bool) {
 /// the deadline that one gets its run.
 fn wait(draft: &mut Draft<'_>, target: &Target, what: &str, given_up: bool) {
     let since = *draft.status.not_ready_since.get_or_insert(draft.snapshot.now);
-    let deadline = since + draft.progress_deadline();
+    let deadline = after(since, draft.progress_deadline());
     if draft.now() < deadline && !given_up {
         draft.look_again(deadline);
         draft.progress(format!("Waiting for {} to be ready: {what}", draft.primary_text()));
@@ -103,7 +104,7 @@ fn return_traffic(draft: &mut Draft<'_>) {
         Strategy::Weighted { promotion_step, .. } if promotion_step > 0 => promotion_step,
         _ => 100,
     };
-    let weight = (draft.status.canary_weight - step).max(0);
+    let weight = draft.status.canary_weight.saturating_sub(step).max(0);
     let pause = if weight > 0 {
         let (canary, primary_weight) = (&draft.snapshot.canary.key, 100 - weight);
         draft.inform("Advanced", format!("Advance {canary} primary weight {primary_weight}"));
@@ -113,7 +114,7 @@ fn return_traffic(draft: &mut Draft<'_>) {
         draft.inform("Finalising", "Routing all traffic to primary".to_owned());
         draft.drain()
     };
-    let due = draft.now() + pause;
+    let due = after(draft.now(), pause);
     draft.status.canary_weight = weight;
     draft.status.next_check_time = Some(due);
     draft.look_again(due);
@@ -135,7 +136,7 @@ fn finalise(draft: &mut Draft<'_>) {
 fn wait_for_route(draft: &mut Draft<'_>) {
     let message = format!("Waiting for the route: {}", draft.snapshot.seen.traffic.message);
     let since = draft.status.next_check_time.unwrap_or(draft.snapshot.now);
-    let deadline = since + draft.progress_deadline();
+    let deadline = after(since, draft.progress_deadline());
     if draft.now() < deadline {
         draft.look_again(deadline);
         draft.progress(message);

@@ -4,6 +4,7 @@ use super::draft::Draft;
 use super::refusal::{self, Refusal};
 use super::situation::{Situation, situation};
 use super::snapshot::Target;
+use super::time::after;
 use super::{Action, Scale, check, promote};
 use crate::api::checked::Severity;
 use crate::api::status::{Outcome, Phase};
@@ -114,14 +115,14 @@ fn track_readiness(draft: &mut Draft<'_>, target: &Target) {
         return;
     }
     let since = *draft.status.not_ready_since.get_or_insert(draft.snapshot.now);
-    draft.look_again(since + draft.progress_deadline());
+    draft.look_again(after(since, draft.progress_deadline()));
     draft.progress(format!("Waiting for {} to be ready: {}", draft.target_text(), target.readiness.message));
 }
 
 /// Traffic leaves a canary without pods at once. When they are back, every step is earned anew.
 fn lost_pods(draft: &mut Draft<'_>) {
     let reason = format!("{} lost all ready pods at weight {}", draft.target_text(), draft.status.canary_weight);
-    draft.status.failed_checks += 1;
+    draft.status.failed_checks = draft.status.failed_checks.saturating_add(1);
     if draft.status.failed_checks >= draft.snapshot.canary.analysis.threshold {
         refusal::roll_back(draft, &Refusal::new(reason));
         return;
@@ -145,7 +146,7 @@ fn skip(draft: &mut Draft<'_>, target: &Target) {
 /// would meet "no healthy upstream" there.
 fn settle_in(draft: &mut Draft<'_>) {
     draft.inform("AnalysisStarted", format!("Starting canary analysis for {}", draft.target_text()));
-    let due = draft.now() + draft.drain();
+    let due = after(draft.now(), draft.drain());
     draft.status.next_check_time = Some(due);
     draft.look_again(due);
 }
@@ -208,6 +209,6 @@ fn traffic_pending(draft: &mut Draft<'_>) {
         return;
     }
     let since = *draft.status.hold_since.get_or_insert(draft.snapshot.now);
-    draft.look_again(since + draft.hold_timeout());
+    draft.look_again(after(since, draft.hold_timeout()));
     draft.progress(format!("Waiting for the route: {}", draft.snapshot.seen.traffic.message));
 }

@@ -1,9 +1,10 @@
 //! What a pass in mid-run is about.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::ledger::run_mark;
 use super::snapshot::{Snapshot, Target};
+use super::time::lasted;
 
 /// What a pass in mid-run is about. The first that applies, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +78,4 @@ fn traffic(snapshot: &Snapshot<'_>) -> Situation {
     } else {
         Situation::TrafficPending
     }
-}
-
-/// Whether something has gone on for at least this long.
-fn lasted(since: Option<DateTime<Utc>>, now: DateTime<Utc>, limit: TimeDelta) -> bool {
-    since.is_some_and(|since| now - since >= limit)
 }

@@ -39,10 +39,15 @@ pub(super) struct Unreadable {
     pub(super) message: String,
 }
 
+/// Most nodes that the aliases of a file may repeat: aliases of aliases make millions of a few lines.
+const REPEATED_NODES_MAX: usize = 20_000;
+
 /// The documents of a file; one that can't be read does not hide those before it.
 pub(super) fn read(text: &str) -> Vec<Result<Document, Unreadable>> {
     let mut bytes = text.as_bytes();
-    serde_saphyr::read::<_, Spanned<Node>>(&mut bytes)
+    let mut options = serde_saphyr::Options::default();
+    options.alias_limits.max_total_replayed_events = REPEATED_NODES_MAX;
+    serde_saphyr::read_with_options::<_, Spanned<Node>>(&mut bytes, options)
         .map(|document| document.map(Document::from).map_err(unreadable))
         .collect()
 }
@@ -192,6 +197,15 @@ mod tests {
         assert_eq!(documents[0].as_ref().unwrap().value, serde_json::json!({ "a": 1 }));
         let broken = documents[1].as_ref().unwrap_err();
         assert!(broken.line >= 3 && broken.message.starts_with("cannot be read: "), "{broken:?}");
+    }
+
+    #[test]
+    fn aliases_that_multiply_are_told_before_they_fill_the_memory() {
+        let list = |name: &str, alias: &str| format!("{name}: &{name} [{}]\n", vec![alias; 30].join(", "));
+        let text = list("a", "x") + &list("b", "*a") + &list("c", "*b") + &list("d", "*c");
+        let told = read(&text).remove(0).unwrap_err();
+        assert!(told.message.contains("alias"), "{told:?}");
+        assert!(read(&(list("a", "x") + &list("b", "*a"))).remove(0).is_ok());
     }
 
     #[test]

@@ -378,9 +378,13 @@ fn field_of_nothing(name: &str, at: Position) -> TemplateError {
     TemplateError::at(at, format!("there is no data behind `.{name}`; {hint}"))
 }
 
+/// Longest name, in bytes, that is compared letter by letter: the time that takes grows with the product of the lengths.
+const COMPARED_BYTES_MAX: usize = 100;
+
 /// The candidate that `word` is most likely a misspelling of.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
+        .filter(|candidate| word.len().max(candidate.len()) <= COMPARED_BYTES_MAX)
         .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)

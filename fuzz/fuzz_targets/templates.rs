@@ -1,0 +1,10 @@
+#![no_main]
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use serin_fuzz::{mutation::mutate_in_place, templates};
+
+fuzz_target!(|bytes: &[u8]| templates::run(bytes));
+
+fuzz_mutator!(|bytes: &mut [u8], size: usize, limit: usize, seed: u32| {
+    mutate_in_place(bytes, size, limit, seed).unwrap_or_else(|| fuzzer_mutate(bytes, size, limit))
+});
