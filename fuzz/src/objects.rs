@@ -217,7 +217,7 @@ fn applied(live: Option<&Value>, write: &Write) -> Option<Value> {
             json_patch::merge(&mut after, body);
             Some(after)
         }
-        Write::Apply(_) | Write::Delete(_) => None,
+        Write::Apply(_) => None,
     }
 }
 
