@@ -21,6 +21,9 @@ pub fn validate(family: Family, live: Option<&Value>, object: &Value, errors: &m
         }
         Family::Pod => {
             containers(&object["spec"], errors);
+            for condition in object["status"]["conditions"].as_array().into_iter().flatten() {
+                required(condition, &["type"], "status.conditions", errors);
+            }
             if let Some(live) = live {
                 pod::validate_update(&live["spec"], &object["spec"], errors);
             }
