@@ -1,5 +1,6 @@
 //! Creating, replacing, patching and deleting objects.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use kube::core::Status;
@@ -263,7 +264,12 @@ impl State {
         } else {
             let api_version = kind.api_version();
             let reset = kind.reset_of(context.part);
-            managers.after_update(&kind.schema, &live.value, &object, &context.writer(&api_version), reset)
+            // A Scale without replicas has no such field, which nobody can own.
+            let written = match context.part {
+                Part::Scale if object["spec"]["replicas"] == 0 => Cow::Owned(without_replicas(&object)),
+                _ => Cow::Borrowed(&object),
+            };
+            managers.after_update(&kind.schema, &live.value, &written, &context.writer(&api_version), reset)
         };
         self.replace(context, key, live, object, managers)
     }
@@ -362,6 +368,12 @@ impl State {
         // It fails only if the object is wrong in other ways; then it stays as it is.
         let _ = self.track_and_replace(&context, key, &live, object);
     }
+}
+
+fn without_replicas(workload: &Value) -> Value {
+    let mut workload = workload.clone();
+    set_or_remove(&mut workload["spec"], "replicas", None);
+    workload
 }
 
 /// An object that is being deleted.
