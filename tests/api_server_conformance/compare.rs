@@ -31,6 +31,15 @@ pub const WANTED: &[Wanted] = &[
     },
     Wanted { reason: "the columns of built-in kinds have no descriptions: nobody sees them", shows: never },
     Wanted {
+        reason: "a write to a Scale that leaves the number as it is splits an entry of managedFields of the real server in \
+                 two, of which the next write loses one: sequences change the number",
+        shows: never,
+    },
+    Wanted {
+        reason: "a pod that runs is gone at once, without its grace period: sequences have none that is on a node",
+        shows: never,
+    },
+    Wanted {
         reason: "an object without `kind` or `apiVersion` gets them where the real server refuses it in different ways",
         shows: never,
     },

@@ -138,9 +138,8 @@ async fn one(testbed: &Testbed, seed: u64) -> (u64, Result<(usize, Option<String
         let body = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let request = http::Request::post("/api/v1/namespaces").body(body.to_string().into_bytes())?;
         testbed.client().request_text(request).await?;
-        // Pods need an account, and nobody is there to make it.
-        let account =
-            serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        // Pods need an account, and nobody is there to make it; the volume of a token has a name that nobody can know.
+        let account = serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}, "automountServiceAccountToken": false});
         let request = http::Request::post(format!("/api/v1/namespaces/{namespace}/serviceaccounts"))
             .body(account.to_string().into_bytes())?;
         testbed.client().request_text(request).await?;

@@ -251,8 +251,6 @@ fn pod_status(random: &mut Random, conditions: &Value) -> Value {
 
 fn pod(random: &mut Random) -> Value {
     let mut spec = pod_template(random, "one")["spec"].clone();
-    // The token of the account has a name that nobody can know.
-    spec["automountServiceAccountToken"] = json!(false);
     if let Some(fields) = spec.as_object_mut() {
         // Nobody has made this account.
         fields.remove("serviceAccountName");

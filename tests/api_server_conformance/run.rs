@@ -120,7 +120,7 @@ impl Runner {
                 (Method::PATCH, Call { path: path(*status), query: manager(name), media_type, body, ..Call::default() })
             }
             Operation::GetScale | Operation::ReplaceScale { .. } | Operation::PatchScale { .. } => {
-                let (method, call) = self.scale(step)?;
+                let (method, call) = self.scale(step).await?;
                 return self.send(method, Call { path: format!("{}/scale", path(false)), ..call }).await;
             }
             Operation::Json { body, manager: name } => (
@@ -165,18 +165,24 @@ impl Runner {
     }
 
     /// A request about the scale of an object, but for its path.
-    fn scale(&self, step: &Step) -> Result<(Method, Call)> {
+    async fn scale(&self, step: &Step) -> Result<(Method, Call)> {
+        let path = format!("{}/{}/scale", step.kind.path(&self.namespace), step.name);
+        let (_, mut scale) = self.send(Method::GET, Call { path, ..Call::default() }).await?;
+        if scale["kind"] != "Scale" {
+            scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": step.name}});
+        }
+        let replicas = scale["spec"]["replicas"].as_i64().unwrap_or_default();
         let query = |manager: &'static str| vec![("fieldManager", manager.to_owned())];
         Ok(match &step.operation {
             Operation::GetScale => (Method::GET, Call::default()),
-            Operation::ReplaceScale { version, replicas, manager } => {
-                let metadata = json!({"name": step.name, "namespace": self.namespace});
-                let body = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": replicas}});
-                let body = self.versioned(step.name, *version, body);
+            Operation::ReplaceScale { version, more, manager } => {
+                scale["spec"] = json!({"replicas": replicas + more});
+                let body = self.versioned(step.name, *version, scale);
                 (Method::PUT, Call { query: query(manager), media_type: "application/json", body, ..Call::default() })
             }
-            Operation::PatchScale { media_type, body, manager } => {
-                (Method::PATCH, Call { query: query(manager), media_type, body: body.clone(), ..Call::default() })
+            Operation::PatchScale { media_type, more, manager } => {
+                let body = json!({"spec": {"replicas": replicas + more}});
+                (Method::PATCH, Call { query: query(manager), media_type, body, ..Call::default() })
             }
             other => anyhow::bail!("{other:?} is not about a scale"),
         })
@@ -310,7 +316,7 @@ fn sentinel(kind: Kind) -> Value {
         Kind::ConfigMap => Value::Null,
         Kind::Service => json!({"ports": [{"port": 80}]}),
         Kind::Deployment | Kind::ReplicaSet | Kind::DaemonSet => pods,
-        Kind::Pod => json!({"automountServiceAccountToken": false, "containers": [{"name": "x", "image": "x:1"}]}),
+        Kind::Pod => json!({"containers": [{"name": "x", "image": "x:1"}]}),
         Kind::HttpRoute => json!({"rules": []}),
         Kind::Canary => {
             json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}, "service": {"port": 80}, "skipAnalysis": true})

@@ -55,14 +55,15 @@ pub enum Operation {
         manager: &'static str,
     },
     GetScale,
+    /// This many replicas more than there are.
     ReplaceScale {
         version: Version,
-        replicas: i64,
+        more: i64,
         manager: &'static str,
     },
     PatchScale {
         media_type: &'static str,
-        body: Value,
+        more: i64,
         manager: &'static str,
     },
     Apply {
@@ -167,13 +168,12 @@ fn step(random: &mut Random, kind: Kind, is_first: bool) -> Step {
 const FORMS: [Form; 4] = [Form::Whole, Form::Whole, Form::Partial, Form::Table];
 
 fn scale(random: &mut Random, version: Version, manager: &'static str) -> Operation {
-    let replicas = random.pick(&[-1, 0, 1, 2, 3]);
-    let spec = json!({"spec": {"replicas": replicas}});
+    let more = random.pick(&[-2, -1, 1, 2]);
     match random.below(5) {
         0 => Operation::GetScale,
-        1 | 2 => Operation::ReplaceScale { version, replicas, manager },
-        3 => Operation::PatchScale { media_type: "application/merge-patch+json", body: spec, manager },
-        _ => Operation::PatchScale { media_type: "application/strategic-merge-patch+json", body: spec, manager },
+        1 | 2 => Operation::ReplaceScale { version, more, manager },
+        3 => Operation::PatchScale { media_type: "application/merge-patch+json", more, manager },
+        _ => Operation::PatchScale { media_type: "application/strategic-merge-patch+json", more, manager },
     }
 }
 

@@ -25,6 +25,9 @@ pub fn built_in(schema: &Schema, value: &mut Value) -> Result<(), WrongType> {
     if !fits(schema, value) {
         return Err(WrongType { path: String::new(), found: go_name(value), expected: schema.type_name.clone() });
     }
+    if schema.type_name == "quantity" && value.is_number() {
+        *value = Value::String(value.to_string());
+    }
     let within = |name: String| move |error: WrongType| WrongType { path: joined(&name, &error.path), ..error };
     match (&schema.shape, value) {
         (Shape::Object { fields, values, .. }, Value::Object(map)) => {

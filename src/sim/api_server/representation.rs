@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
-use super::resources::Resource;
+use super::resources::{Family, Resource};
+use super::strategy::{TEMPLATE_GENERATION, set_or_remove};
 use super::table::{Included, table};
 
 /// How objects are shown to a client.
@@ -31,7 +32,7 @@ impl Representation {
     pub fn of<'a>(self, kind: &Resource, object: &'a Value) -> Cow<'a, Value> {
         match self {
             Self::Full => kind.shown(object),
-            Self::Metadata => Cow::Owned(partial(object)),
+            Self::Metadata => Cow::Owned(partial(kind, object)),
             Self::Table { included, has_headers } => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
                 Cow::Owned(table(kind, std::iter::once(object), &metadata, included, has_headers))
@@ -73,8 +74,23 @@ impl Representation {
     }
 }
 
-fn partial(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+/// The metadata of an object.
+pub fn partial(kind: &Resource, object: &Value) -> Value {
+    let mut metadata = object["metadata"].clone();
+    if kind.family == Family::DaemonSet {
+        hide_template_generation(&mut metadata);
+    }
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+}
+
+/// To the real server the annotation is a part of the spec.
+fn hide_template_generation(metadata: &mut Value) {
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove(TEMPLATE_GENERATION);
+        if annotations.is_empty() {
+            set_or_remove(metadata, "annotations", None);
+        }
+    }
 }
 
 /// A list that is written without copying what is in it.
@@ -102,7 +118,7 @@ impl Serialize for Items<'_> {
         let mut sequence = serializer.serialize_seq(Some(self.objects.len()))?;
         for object in self.objects {
             match (self.is_partial, self.kind.is_custom()) {
-                (true, _) => sequence.serialize_element(&partial(object))?,
+                (true, _) => sequence.serialize_element(&partial(self.kind, object))?,
                 (false, true) => sequence.serialize_element(&**object)?,
                 (false, false) => sequence.serialize_element(&Untyped(&self.kind.shown(object)))?,
             }

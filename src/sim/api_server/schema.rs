@@ -196,7 +196,10 @@ impl<'a> Reader<'a> {
 
     /// The schema that this OpenAPI schema describes.
     pub fn schema(&mut self, source: &Value) -> Schema {
-        let type_name = source["type"].as_str().unwrap_or_default();
+        let type_name = match source["format"].as_str() {
+            Some("quantity") => "quantity",
+            _ => source["type"].as_str().unwrap_or_default(),
+        };
         let is_true = |key: &str| source[key] == true;
         Schema {
             shape: self.shape(source, type_name),

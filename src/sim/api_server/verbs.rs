@@ -1,5 +1,6 @@
 //! Creating, replacing, patching and deleting objects.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use kube::core::Status;
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::decode::{self, WrongType};
 use super::errors;
-use super::fields::{Managers, Writer};
+use super::fields::{FieldSet, Managers, Writer};
 use super::patch::Patch;
 use super::resources::{Family, Resource};
 use super::store::{Author, Key, State, Stored, owners};
@@ -256,12 +257,22 @@ impl State {
             Part::Object => requested_managers(&object, &live.managers),
         };
         remove_managers(&mut object);
-        let managers = if managers.is_empty() {
+        // The owners of a Scale are those of the replicas; if there are none, none are added.
+        let is_owned = match context.part {
+            Part::Scale => managers.own(&FieldSet::of(&[&["spec", "replicas"]])),
+            Part::Object | Part::Status => !managers.is_empty(),
+        };
+        let managers = if !is_owned {
             managers
         } else {
             let api_version = kind.api_version();
             let reset = kind.reset_of(context.part);
-            managers.after_update(&kind.schema, &live.value, &object, &context.writer(&api_version), reset)
+            // A Scale without replicas has no such field, which nobody can own.
+            let written = match context.part {
+                Part::Scale if object["spec"]["replicas"] == 0 => Cow::Owned(without_replicas(&object)),
+                _ => Cow::Borrowed(&object),
+            };
+            managers.after_update(&kind.schema, &live.value, &written, &context.writer(&api_version), reset)
         };
         self.replace(context, key, live, object, managers)
     }
@@ -309,19 +320,17 @@ impl State {
             }
         }
         if !has_finalizers(&live.value) {
+            if kind.family == Family::Pod {
+                // It says that it is being deleted, even if nothing is waited for.
+                self.put(key, marked(&live.value, context.time), live.managers, context.author());
+            }
             let gone = self.remove(key, context.author());
             return Ok(Deletion::Gone(gone.unwrap_or(live.value)));
         }
         if live.value.pointer("/metadata/deletionTimestamp").is_some() {
             return Ok(Deletion::Marked(live.value));
         }
-        let mut object = (*live.value).clone();
-        let metadata = &mut object["metadata"];
-        metadata["deletionTimestamp"] = json!(context.time);
-        metadata["deletionGracePeriodSeconds"] = json!(0);
-        if let Some(generation) = metadata["generation"].as_i64() {
-            metadata["generation"] = json!(generation + 1);
-        }
+        let object = marked(&live.value, context.time);
         Ok(Deletion::Marked(self.put(key, object, live.managers, context.author())))
     }
 
@@ -362,6 +371,24 @@ impl State {
         // It fails only if the object is wrong in other ways; then it stays as it is.
         let _ = self.track_and_replace(&context, key, &live, object);
     }
+}
+
+fn without_replicas(workload: &Value) -> Value {
+    let mut workload = workload.clone();
+    set_or_remove(&mut workload["spec"], "replicas", None);
+    workload
+}
+
+/// An object that is being deleted.
+fn marked(live: &Value, time: &str) -> Value {
+    let mut object = live.clone();
+    let metadata = &mut object["metadata"];
+    metadata["deletionTimestamp"] = json!(time);
+    metadata["deletionGracePeriodSeconds"] = json!(0);
+    if let Some(generation) = metadata["generation"].as_i64() {
+        metadata["generation"] = json!(generation + 1);
+    }
+    object
 }
 
 /// The garbage collector at work.

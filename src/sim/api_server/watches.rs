@@ -165,7 +165,8 @@ impl Watch {
         self.sequence += 1;
         match self.seen(&event) {
             None => {}
-            Some("DELETED") => {
+            // It is no longer selected.
+            Some("DELETED") if event.kind != ChangeKind::Deleted => {
                 let mut last = event.previous.as_deref().cloned().unwrap_or_default();
                 last["metadata"]["resourceVersion"] = json!(event.version.to_string());
                 self.deliver("DELETED", &last, event.at);

@@ -145,6 +145,11 @@ impl Managers {
         self.entries.is_empty()
     }
 
+    /// Whether somebody owns one of these fields.
+    pub fn own(&self, fields: &FieldSet) -> bool {
+        self.entries.iter().any(|entry| !entry.fields.intersection(fields).is_empty())
+    }
+
     /// As an object shows them.
     pub fn to_json(&self) -> Value {
         Value::Array(self.entries.iter().map(Ownership::to_json).collect())
@@ -176,7 +181,8 @@ impl Managers {
         if !taken.is_empty() {
             let entry = self.entry(writer, Operation::Update);
             entry.fields = std::mem::take(&mut entry.fields).union(taken);
-            entry.time = Some(writer.time.to_owned());
+            // The real server forgets the time of a write to the scale (`managedfields.ScaleHandler`).
+            entry.time = (writer.subresource != "scale").then(|| writer.time.to_owned());
         }
         self.sorted()
     }

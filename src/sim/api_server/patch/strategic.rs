@@ -224,6 +224,10 @@ fn merge_ordered(
     };
     check_order(changes.as_deref().unwrap_or_default(), order, key)?;
     let server_order = live.clone().unwrap_or_default();
+    let has_entries = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    if (live.is_some() || changes.is_some()) && !has_entries(&live) && !has_entries(&changes) {
+        return Err(Misfit::Unmergeable("no elements in any of the given slices".to_owned()));
+    }
     let merged = match (live, changes) {
         (None, None) => return Ok(()),
         (Some(live), None) => live,

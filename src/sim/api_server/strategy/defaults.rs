@@ -75,6 +75,20 @@ fn daemon_set(spec: &mut Value) {
 fn pod(spec: &mut Value) {
     pod_spec(spec);
     default(spec, "enableServiceLinks", &json!(true));
+    for list in ["initContainers", "containers"] {
+        each(spec, list).for_each(requests);
+    }
+}
+
+/// What a container of a pod is limited to it also asks for, if it does not say. (Not so in a template.)
+fn requests(container: &mut Value) {
+    let Some(resources) = container.get_mut("resources") else { return };
+    if let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() {
+        default(resources, "requests", &json!({}));
+        for (name, limit) in &limits {
+            default(&mut resources["requests"], name, limit);
+        }
+    }
 }
 
 fn pod_spec(spec: &mut Value) {

@@ -21,6 +21,9 @@ pub fn validate(family: Family, live: Option<&Value>, object: &Value, errors: &m
         }
         Family::Pod => {
             containers(&object["spec"], errors);
+            for condition in object["status"]["conditions"].as_array().into_iter().flatten() {
+                required(condition, &["type"], "status.conditions", errors);
+            }
             if let Some(live) = live {
                 pod::validate_update(&live["spec"], &object["spec"], errors);
             }
@@ -142,6 +145,10 @@ fn containers(pod: &Value, errors: &mut Vec<FieldError>) {
     for (index, volume) in pod["volumes"].as_array().into_iter().flatten().enumerate() {
         let path = format!("spec.template.spec.volumes[{index}]");
         required(volume, &["name"], &path, errors);
+        if volume.as_object().is_some_and(|fields| fields.len() > 2) {
+            let message = "Forbidden: may not specify more than 1 volume type".to_owned();
+            errors.push(FieldError { field: path.clone(), reason: "FieldValueForbidden", message });
+        }
         if let Some(source) = volume.get("configMap") {
             required(source, &["name"], &format!("{path}.configMap"), errors);
         }

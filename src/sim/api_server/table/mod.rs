@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 pub use self::cells::selector_text;
 pub use self::columns::{Column, of as columns_of};
 use super::errors;
+use super::representation::partial;
 use super::resources::{Family, Resource};
 use crate::clock;
 
@@ -81,10 +82,6 @@ fn included_part(kind: &Resource, object: &Value, included: Included) -> Value {
     match included {
         Included::Nothing => Value::Null,
         Included::Object => kind.shown(object).into_owned(),
-        Included::Metadata => json!({
-            "kind": "PartialObjectMetadata",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": object["metadata"],
-        }),
+        Included::Metadata => partial(kind, object),
     }
 }
