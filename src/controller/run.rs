@@ -11,6 +11,7 @@ use kube::api::DynamicObject;
 use kube::runtime::Controller;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::utils::Backoff;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -142,6 +143,22 @@ fn context(
     }
 }
 
+/// Each watch pauses by itself after an error. kube's `Controller` would pause all of them, once for each error and longer
+/// each time: after a restart of the API server, which ends every watch at once, for minutes.
+struct NoPause;
+
+impl Iterator for NoPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl Backoff for NoPause {
+    fn reset(&mut self) {}
+}
+
 async fn watch_all(context: &Arc<Context>, mut streams: BTreeMap<Kind, Touched>, stop: CancellationToken) {
     let resource = Kind::Canary.resource();
     let (Some(canaries), Some(store)) = (streams.remove(&Kind::Canary), context.cluster.cache().store(Kind::Canary))
@@ -150,7 +167,9 @@ async fn watch_all(context: &Arc<Context>, mut streams: BTreeMap<Kind, Touched>,
     };
     let parallel = u16::try_from(context.options.parallel_passes).unwrap_or(u16::MAX);
     let configuration = controller::Config::default().concurrency(parallel).debounce(DEBOUNCE);
-    let mut controller = Controller::for_stream_with(canaries, store, resource.clone()).with_config(configuration);
+    let mut controller = Controller::for_stream_with(canaries, store, resource.clone())
+        .with_config(configuration)
+        .trigger_backoff(NoPause);
     for (kind, stream) in streams {
         let index = Arc::clone(context);
         let resource = resource.clone();
