@@ -80,6 +80,9 @@ pub struct CanaryStatus {
     /// When this run started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_start_time: Option<DateTime<Utc>>,
+    /// When the analysis of this run began: every pod of the canary was ready, and none was left of the revision before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis_start_time: Option<DateTime<Utc>>,
     /// Checksums of ConfigMaps and Secrets of the last applied revision, by `configmap/NAME` and `secret/NAME`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tracked_configs: BTreeMap<String, String>,

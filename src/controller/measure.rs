@@ -49,11 +49,12 @@ impl Context {
     }
 }
 
-/// The check with a window that does not reach beyond the start of the run: what the revision before answered is not this
-/// one's merit or fault.
+/// The check with a window that does not reach beyond the start of the analysis: what the revision before answered, until
+/// its last pod was gone, is not this one's merit or fault.
 fn within_run(check: &Check, status: &CanaryStatus, now: DateTime<Utc>) -> Check {
     let mut check = check.clone();
-    let age_seconds = status.run_start_time.map(|start| (now - start).num_seconds().max(1));
+    let start = status.analysis_start_time.or(status.run_start_time);
+    let age_seconds = start.map(|start| (now - start).num_seconds().max(1));
     if let (Some(age), Ok(window)) = (age_seconds, parse_seconds(&check.window))
         && age < window
     {
@@ -70,17 +71,19 @@ mod tests {
     use crate::api::checked::{OnError, OnNoData};
 
     #[test]
-    fn a_window_ends_where_the_run_began() {
+    fn a_window_ends_where_the_analysis_began() {
         let cases = [
-            // window as written, seconds since the start of the run, window that is asked for
-            ("1m", Some(300), "1m"),
-            ("1m", Some(60), "1m"),
-            ("1m", Some(12), "12s"),
-            ("5m", Some(61), "61s"),
-            ("1m", Some(0), "1s"),
-            ("1m", None, "1m"),
+            // window as written, seconds since the start of the run, and of its analysis, window that is asked for
+            ("1m", Some(300), None, "1m"),
+            ("1m", Some(60), None, "1m"),
+            ("1m", Some(12), None, "12s"),
+            ("5m", Some(61), None, "61s"),
+            ("1m", Some(0), None, "1s"),
+            ("1m", None, None, "1m"),
+            ("1m", Some(300), Some(90), "1m"),
+            ("1m", Some(300), Some(20), "20s"),
         ];
-        for (window, age, expected) in cases {
+        for (window, run, analysis, expected) in cases {
             let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
             let check = Check {
                 name: "request-success-rate".to_owned(),
@@ -92,9 +95,10 @@ mod tests {
                 on_error: OnError::Hold,
                 dry_run: false,
             };
-            let run_start_time = age.map(|seconds| now - TimeDelta::seconds(seconds));
-            let status = CanaryStatus { run_start_time, ..CanaryStatus::default() };
-            assert_eq!(within_run(&check, &status, now).window, expected, "{window}, {age:?} s after the start");
+            let ago = |seconds: Option<i64>| seconds.map(|seconds| now - TimeDelta::seconds(seconds));
+            let (run_start_time, analysis_start_time) = (ago(run), ago(analysis));
+            let status = CanaryStatus { run_start_time, analysis_start_time, ..CanaryStatus::default() };
+            assert_eq!(within_run(&check, &status, now).window, expected, "{window}, {run:?} s and {analysis:?} s ago");
         }
     }
 }

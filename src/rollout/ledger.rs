@@ -93,5 +93,6 @@ impl Draft<'_> {
         status.next_check_time = None;
         status.not_ready_since = None;
         status.run_start_time = None;
+        status.analysis_start_time = None;
     }
 }

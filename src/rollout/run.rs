@@ -145,6 +145,7 @@ fn skip(draft: &mut Draft<'_>, target: &Target) {
 /// Kubernetes calls a pod ready some time before every proxy of the data plane knows its address. A first step at once
 /// would meet "no healthy upstream" there.
 fn settle_in(draft: &mut Draft<'_>) {
+    draft.status.analysis_start_time = Some(draft.now());
     draft.inform("AnalysisStarted", format!("Starting canary analysis for {}", draft.target_text()));
     let due = after(draft.now(), draft.drain());
     draft.status.next_check_time = Some(due);
