@@ -20,7 +20,7 @@ help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: format lint documentation dependencies components tests ## Everything that a change must pass, cheapest first
+test: format lint documentation dependencies components tests worlds ## Everything that a change must pass, cheapest first
 
 .PHONY: format
 format: ## Is everything formatted?
@@ -53,6 +53,14 @@ tests: components ## Every test, the scenarios on the testbed too
 .PHONY: unit
 unit: ## Only the tests that need nothing around them
 	$(call stage,cargo test --locked --lib)
+
+# How many random worlds.
+WORLDS := 100000
+
+.PHONY: worlds
+worlds: ## Simulated worlds: random ones, and every crash point of every story
+	$(call stage,cargo build --locked --quiet --profile worlds --package serin; \
+		target/worlds/serin sim --crash-points; target/worlds/serin sim --count $(WORLDS))
 
 .PHONY: scenarios
 scenarios: components ## Only the scenarios: a real API server, real traffic

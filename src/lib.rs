@@ -15,7 +15,7 @@
 //! | [`cluster`] | every Kubernetes call there is | yes |
 //! | [`controller`] | the loop: triggers, one pass, retries, shutdown | yes |
 //! | [`server`] | HTTP: metrics and health | yes |
-//! | [`sim`] | an API server in memory, the ground of the simulation to come | yes |
+//! | [`sim`] | a cluster in memory, and worlds in which the controller meets every fault | yes |
 //! | [`cli`] | one file per subcommand | yes |
 //! | [`clock`] | the only place that reads the time | yes |
 

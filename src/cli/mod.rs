@@ -4,6 +4,7 @@ mod arguments;
 pub mod controller;
 pub mod crd;
 pub mod lint;
+mod sim;
 mod version;
 
 use std::ffi::OsString;
@@ -29,6 +30,11 @@ enum Command {
     ///
     /// Exit code 0: nothing to mend. 1: something in the files is wrong. 2: the command itself could not run.
     Lint(lint::LintArgs),
+    /// Run simulated worlds, for contributors.
+    ///
+    /// Exit code 0: every promise was kept. 1: some were broken.
+    #[command(hide = true)]
+    Sim(sim::SimArgs),
     /// Print version and platform.
     Version,
 }
@@ -40,6 +46,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Controller(arguments) => controller::run(*arguments),
             Command::Crd(arguments) => crd::run(arguments, &mut std::io::stdout()),
             Command::Lint(arguments) => lint::run(arguments, &mut std::io::stdout()),
+            Command::Sim(arguments) => sim::run(&arguments, &mut std::io::stdout()),
             Command::Version => version::run(),
         },
         Err(error) => {

@@ -286,7 +286,12 @@ fn workload_view(workload: &Workload, before: Option<&WorkloadView>, now: Instan
         Some(before) if before.ready_pods() > 0 => Some(now),
         before => before.and_then(|before| before.lost_last_ready_at),
     };
-    WorkloadView { pods, lost_last_ready_at }
+    let ready_since = match before {
+        Some(before) if before.ready_pods() > 0 => before.ready_since,
+        _ if pods.iter().any(|pod| pod.is_ready) => Some(now),
+        before => before.and_then(|before| before.ready_since),
+    };
+    WorkloadView { pods, lost_last_ready_at, ready_since }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -18,7 +18,7 @@ use super::api_server::{ApiServer, Caller, Connection};
 /// The largest body of a request, as the real server takes them.
 const LARGEST_BODY_BYTES: usize = 3 * 1024 * 1024;
 /// The name of the cluster, the user and the context in a kubeconfig.
-const NAME: &str = "serin-simulation";
+pub const NAME: &str = "serin-simulation";
 
 /// Why the API server is not on a socket.
 #[derive(Debug, thiserror::Error)]

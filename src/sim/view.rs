@@ -1,6 +1,7 @@
 //! What can be seen of a cluster from outside while it runs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -28,6 +29,8 @@ pub struct WorkloadView {
     pub pods: Vec<PodView>,
     /// When it last had a ready pod and no longer has; `None` if it never had one, or has one now.
     pub lost_last_ready_at: Option<Instant>,
+    /// When it last got a ready pod after a time without; `None` if it never had one.
+    pub ready_since: Option<Instant>,
 }
 
 /// A pod as it is now.
@@ -61,6 +64,16 @@ impl View {
 }
 
 impl WorkloadView {
+    /// Whether it had a ready pod at some time in this long before now.
+    pub fn had_ready_pod_within(&self, time: Duration) -> bool {
+        self.ready_pods() > 0 || self.lost_last_ready_at.is_some_and(|lost| lost.elapsed() <= time)
+    }
+
+    /// Whether it was without a ready pod at some time in this long before now.
+    pub fn lacked_ready_pod_within(&self, time: Duration) -> bool {
+        self.ready_pods() == 0 || self.ready_since.is_none_or(|since| since.elapsed() <= time)
+    }
+
     /// How many of its pods get requests.
     pub fn ready_pods(&self) -> usize {
         self.pods.iter().filter(|pod| pod.is_ready).count()

@@ -166,6 +166,12 @@ impl ApiServer {
         self.state().get(&key).map(|stored| (*stored.value).clone())
     }
 
+    /// The same without a copy.
+    pub fn peek(&self, id: &ResourceId) -> Option<Arc<Value>> {
+        let key = key(id).ok()?;
+        self.state().get(&key).map(|stored| stored.value.clone())
+    }
+
     /// All objects of a kind in all namespaces, by namespace and name.
     pub fn list(&self, api_version: &str, kind: &str) -> Vec<Value> {
         let Some(resource) = resources::by_kind(api_version, kind) else { return Vec::new() };
@@ -240,6 +246,11 @@ impl ApiServer {
     /// Forgets the history: watches that go on from before are told 410, and so are lists that go on.
     pub fn compact(&self) {
         self.state().compact();
+    }
+
+    /// Ends every watch with the error that its history is gone, as when an API server restarts with an empty watch cache.
+    pub fn end_watches(&self) {
+        self.state().end_watches();
     }
 
     /// Every committed change from now on, in order. A receiver that is more than 4096 behind loses the oldest.

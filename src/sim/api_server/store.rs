@@ -171,6 +171,8 @@ pub struct State {
     pub changes: broadcast::Sender<Change>,
     lists: BTreeMap<u64, OpenList>,
     lists_opened: u64,
+    /// How often all watches were ended.
+    pub watch_ends: u64,
 }
 
 impl State {
@@ -189,6 +191,7 @@ impl State {
             changes: broadcast::channel(SUBSCRIBER_LAG).0,
             lists: BTreeMap::new(),
             lists_opened: 0,
+            watch_ends: 0,
         }
     }
 
@@ -342,6 +345,14 @@ impl State {
             table.compacted = self.version;
         }
         self.lists.clear();
+    }
+
+    /// Ends every watch that is open now.
+    pub fn end_watches(&mut self) {
+        self.watch_ends += 1;
+        for table in &self.tables {
+            table.signal.send_replace(table.next_sequence());
+        }
     }
 
     /// Keeps the rest of a list, and returns what to ask for it with.

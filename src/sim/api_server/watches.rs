@@ -39,6 +39,8 @@ pub struct Watch {
     signal: watch::Receiver<u64>,
     /// The number of the next event to look at.
     sequence: u64,
+    /// How often all watches had been ended when this one began.
+    ends_before: u64,
     ready: VecDeque<Bytes>,
     /// Nothing is sent before this time: an event that is late holds up the others.
     not_before: Instant,
@@ -75,6 +77,7 @@ impl Watch {
             interposer,
             signal: table.subscribe(),
             sequence: table.next_sequence(),
+            ends_before: state.watch_ends,
             ready: VecDeque::new(),
             not_before: now,
             next_bookmark: is_set(query.allow_watch_bookmarks.as_ref()).then_some(now + BOOKMARK_INTERVAL),
@@ -154,13 +157,21 @@ impl Watch {
     /// Looks at the next event; false if there is none yet.
     fn advance(&mut self) -> bool {
         let server = self.server.clone();
-        let event = match server.state().table(self.resource).event(self.sequence) {
+        let state = server.state();
+        if state.watch_ends != self.ends_before {
+            drop(state);
+            self.give_up("The resourceVersion for the provided watch is too old.");
+            return true;
+        }
+        let event = match state.table(self.resource).event(self.sequence) {
             Ok(event) => event.cloned(),
             Err(oldest) => {
+                drop(state);
                 self.give_up(&format!("too old resource version: {} ({oldest})", self.sequence));
                 return true;
             }
         };
+        drop(state);
         let Some(event) = event else { return false };
         self.sequence += 1;
         match self.seen(&event) {

@@ -3,6 +3,7 @@
 //! Synchronous, and without a clock: every call says what time it is. Nothing happens between calls; what the scrapes
 //! of the past saw is computed when a query needs it.
 
+pub mod delivery;
 mod exposition;
 mod fault;
 mod log;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use http::Method;
 
+pub use delivery::{answered, deliver, path_and_query, refused};
 pub use exposition::ClusterNames;
 pub use fault::Fault;
 pub use log::{Answered, With};

@@ -1,0 +1,100 @@
+//! Many worlds, on all cores: which promises do they break, and what is the smallest world that still does?
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::promises::Broken;
+use super::world::{self, Outcome, Plan};
+
+/// A world that broke a promise.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The world as it was made.
+    pub plan: Plan,
+    /// Which of its happenings are not needed to break a promise, by their place in the plan.
+    pub needless: Vec<usize>,
+    /// What the smallest world breaks.
+    pub broken: Vec<Broken>,
+}
+
+impl Failure {
+    /// The command that runs the smallest world again.
+    pub fn replay(&self) -> String {
+        let places: Vec<String> = self.needless.iter().map(ToString::to_string).collect();
+        let without = if places.is_empty() { String::new() } else { format!(" --without {}", places.join(",")) };
+        format!("serin sim --seed {}{without}", self.plan.seed)
+    }
+}
+
+/// What became of many worlds.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Worlds that were run.
+    pub worlds: u64,
+    /// Committed writes in all of them.
+    pub writes: u64,
+    /// Those that broke a promise, by seed; at most [`FAILURES_MAX`].
+    pub failures: Vec<Failure>,
+}
+
+/// After so many failures a campaign ends.
+pub const FAILURES_MAX: usize = 10;
+
+/// Runs the worlds of these plans on so many threads.
+pub fn run<P>(plans: P, threads: usize) -> Report
+where
+    P: Iterator<Item = Plan> + Send,
+{
+    let plans = Mutex::new(plans);
+    let failures = Mutex::new(Vec::new());
+    let (worlds, writes) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while let Some(plan) = next(&plans).filter(|_| lock(&failures).len() < FAILURES_MAX) {
+                    let outcome = run_safely(&plan);
+                    worlds.fetch_add(1, Ordering::Relaxed);
+                    writes.fetch_add(outcome.writes, Ordering::Relaxed);
+                    if !outcome.broken.is_empty() {
+                        let failure = shrink(plan, outcome);
+                        lock(&failures).push(failure);
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.sort_by_key(|failure| failure.plan.seed);
+    Report { worlds: worlds.into_inner(), writes: writes.into_inner(), failures }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn next<P: Iterator>(plans: &Mutex<P>) -> Option<P::Item> {
+    lock(plans).next()
+}
+
+/// Runs a world. One that panics broke every promise at once.
+fn run_safely(plan: &Plan) -> Outcome {
+    std::panic::catch_unwind(AssertUnwindSafe(|| world::run(plan))).unwrap_or_else(|_| Outcome::panicked())
+}
+
+/// Leaves out one happening after the other, as long as a promise is still broken that was broken before.
+fn shrink(plan: Plan, outcome: Outcome) -> Failure {
+    let promises: Vec<_> = outcome.broken.iter().map(|broken| broken.promise).collect();
+    let mut failure = Failure { plan, needless: Vec::new(), broken: outcome.broken };
+    for index in (0..failure.plan.happenings.len()).rev() {
+        let mut needless = failure.needless.clone();
+        needless.push(index);
+        let outcome = run_safely(&failure.plan.without(&needless));
+        if outcome.broken.iter().any(|broken| promises.contains(&broken.promise)) {
+            failure.needless = needless;
+            failure.broken = outcome.broken;
+        }
+    }
+    failure.needless.sort_unstable();
+    failure
+}

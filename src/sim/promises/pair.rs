@@ -1,0 +1,139 @@
+//! Checks on what is written to the pair: the primary, the target's replicas, and the copies of configuration.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Promise, Promises, name_of};
+use crate::api::status::Phase;
+use crate::rollout::ResourceId;
+use crate::rollout::object::{integer, text};
+use crate::sim::api_server::WriteRecord;
+use crate::workload::{self, ConfigKind};
+
+/// What a revision is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Image of the first container.
+    image: String,
+    /// The data of the ConfigMap, where the target reads one.
+    config: Option<Value>,
+}
+
+impl Content {
+    /// Of a Deployment, its configuration aside.
+    pub(super) fn of(deployment: &Value) -> Self {
+        Self { image: image(deployment).to_owned(), config: None }
+    }
+
+    /// Whether its image does well: the worlds' images say it in their tags.
+    pub(super) fn is_good(&self) -> bool {
+        self.image.ends_with("-good")
+    }
+}
+
+fn image(deployment: &Value) -> &str {
+    text(deployment, "/spec/template/spec/containers/0/image").unwrap_or_default()
+}
+
+fn replicas(deployment: &Value) -> i64 {
+    integer(deployment, "/spec/replicas").unwrap_or(1)
+}
+
+impl Promises {
+    /// Somebody changed the target or its configuration: which revision do they make now?
+    pub(super) fn learn_revision(&mut self, changed: &ResourceId) {
+        let names = [&self.pair.canary.name, &self.pair.config];
+        if !names.contains(&&changed.key.name) {
+            return;
+        }
+        if let Some((id, content)) = self.asked_for() {
+            self.status.asked_for(&id);
+            self.revisions.insert(id, content);
+        }
+    }
+
+    /// The revision that the target is at, and what it is made of.
+    pub(super) fn asked_for(&self) -> Option<(String, Content)> {
+        let target = self.now("apps/v1", "Deployment", &self.pair.canary.name)?;
+        let mut configs = BTreeMap::new();
+        let mut data = None;
+        for reference in workload::references(&target).into_keys() {
+            let config = self.now("v1", "ConfigMap", &reference.name)?;
+            data = config.get("data").cloned();
+            configs.extend(workload::checksum(ConfigKind::ConfigMap, &config).map(|sum| (reference.to_string(), sum)));
+        }
+        let content = Content { image: image(&target).to_owned(), config: data };
+        Some((workload::revision(&target, &configs).id, content))
+    }
+
+    pub(super) fn deployment_written(&mut self, record: &WriteRecord) {
+        let Some(after) = &record.after else {
+            let name = &record.id.key.name;
+            self.keep(Promise::GitStaysInCharge, false, || format!("Deployment {name} was deleted"));
+            return;
+        };
+        if name_of(after) == self.pair.canary.name {
+            self.target_written(record.before.as_deref(), after);
+        } else if name_of(after) == self.pair.primary() {
+            self.primary_written(record.before.as_deref(), after);
+        } else {
+            self.keep(Promise::GitStaysInCharge, false, || format!("Deployment {} was written", name_of(after)));
+        }
+    }
+
+    /// Only `spec.replicas` is ours.
+    fn target_written(&mut self, before: Option<&Value>, after: &Value) {
+        let Some(before) = before else {
+            self.keep(Promise::GitStaysInCharge, false, || "the target was created".to_owned());
+            return;
+        };
+        let without_replicas = |deployment: &Value| {
+            let mut spec = deployment["spec"].clone();
+            spec.as_object_mut().map(|spec| spec.remove("replicas"));
+            spec
+        };
+        let same = without_replicas(before) == without_replicas(after)
+            && ["labels", "annotations"]
+                .iter()
+                .all(|field| before["metadata"].get(field) == after["metadata"].get(field));
+        self.keep(Promise::GitStaysInCharge, same, || "the target was changed".to_owned());
+        if replicas(before) > 0 && replicas(after) == 0 {
+            let routed = self.routed_weight().unwrap_or(0);
+            self.keep(Promise::PodsStayWhileThereIsTraffic, routed == 0, || {
+                format!("the target is scaled to zero with {routed} % of the traffic")
+            });
+        }
+    }
+
+    fn primary_written(&mut self, before: Option<&Value>, after: &Value) {
+        if before.is_some_and(|before| image(before) == image(after)) {
+            return;
+        }
+        let allowed = self.may_become_primary(|content| content.image == image(after));
+        let told = || format!("the primary gets {}: {:?}", image(after), self.analysed);
+        let what = told();
+        self.keep(Promise::OnlyWhatWasAnalysedIsPromoted, allowed, || what);
+    }
+
+    pub(super) fn config_written(&mut self, record: &WriteRecord) {
+        let name = &record.id.key.name;
+        let Some(after) = record.after.as_ref().filter(|_| *name == format!("{}-primary", self.pair.config)) else {
+            self.foreign_written(record);
+            return;
+        };
+        let allowed = self.may_become_primary(|content| content.config.as_ref() == after.get("data"));
+        let what = format!("{name} gets {:?}", after.get("data"));
+        self.keep(Promise::OnlyWhatWasAnalysedIsPromoted, allowed, || what);
+    }
+
+    /// A first primary serves nobody yet, and follows the target.
+    fn may_become_primary(&self, is_it: impl Fn(&Content) -> bool) -> bool {
+        let Some(status) = self.committed() else { return false };
+        let first = matches!(status.phase, Phase::New | Phase::Initializing);
+        self.revisions.iter().any(|(id, content)| {
+            let known = first || self.analysed.contains(id) || status.revisions.promoted == *id;
+            known && is_it(content)
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! Checks on what is committed to the status.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Promise, Promises, Question, name_of};
+use crate::api::duration::parse_seconds;
+use crate::api::status::{CanaryStatus, Outcome, Phase};
+use crate::clock;
+use crate::rollout::object::{integer, items, text};
+use crate::sim::api_server::WriteRecord;
+
+#[derive(Default)]
+pub(super) struct Books {
+    /// The run that is on: its revision and its start.
+    run: String,
+    /// When the canary's weight last rose in this run, by tokio's clock and by the wall clock.
+    last_step: Option<(Instant, DateTime<Utc>)>,
+    /// The shortest interval that was asked for since then.
+    shortest_interval: TimeDelta,
+    /// Revisions that were taken back, unless somebody asked for them again.
+    pub(super) refused: BTreeSet<String>,
+    /// The highest weight that was routed in this run and not taken back.
+    pub(super) routed: Option<i64>,
+    pub(super) on_no_data: String,
+    pub(super) on_error: String,
+    questions: Vec<Question>,
+    /// When the run began.
+    began: Option<Instant>,
+}
+
+impl Books {
+    /// Somebody asked for this revision (again).
+    pub(super) fn asked_for(&mut self, revision: &str) {
+        self.refused.remove(revision);
+    }
+}
+
+/// The status of a Canary; empty if there is none, or if it can't be read.
+pub(super) fn status_of(canary: &Value) -> CanaryStatus {
+    canary.get("status").and_then(|status| CanaryStatus::deserialize(status).ok()).unwrap_or_default()
+}
+
+fn run_of(status: &CanaryStatus) -> String {
+    let start = status.run_start_time.map(|time| time.to_rfc3339()).unwrap_or_default();
+    format!("{}@{start}", status.revisions.pinned)
+}
+
+impl Promises {
+    /// The committed status of the Canary now; `None` if it is gone.
+    pub(super) fn committed(&self) -> Option<CanaryStatus> {
+        Some(status_of(&*self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name)?))
+    }
+
+    /// Somebody else changed the Canary.
+    pub(super) fn canary_edited(&mut self, record: &WriteRecord) {
+        let Some(canary) = record.after.as_ref().filter(|canary| name_of(canary) == self.pair.canary.name) else {
+            return;
+        };
+        if record.before.is_none() {
+            self.status = Books { refused: std::mem::take(&mut self.status.refused), ..Books::default() };
+            self.answers.start_over();
+        }
+        let interval = interval(canary);
+        let books = &mut self.status;
+        books.shortest_interval = books.shortest_interval.min(interval);
+        let metrics = items(canary, "/spec/analysis/metrics");
+        let said = |field: &str| metrics.first().and_then(|metric| text(metric, field)).unwrap_or_default().to_owned();
+        (books.on_no_data, books.on_error) = (said("/onNoData"), said("/onError"));
+        books.questions = metrics.iter().filter_map(|metric| question(text(metric, "/name")?)).collect();
+    }
+
+    pub(super) fn canary_written(&mut self, record: &WriteRecord) {
+        let (Some(before), Some(after)) = (&record.before, &record.after) else { return };
+        if record.subresource.as_deref() != Some("status") {
+            self.only_finalizers_changed(before, after);
+            return;
+        }
+        let new = status_of(after);
+        self.explains_itself(after, &new);
+        if name_of(after) != self.pair.canary.name {
+            return;
+        }
+        let old = status_of(before);
+        self.owes(&old, &new);
+        self.ready_is_true(&new);
+        if new.phase == Phase::Promoting && old.phase != Phase::Promoting {
+            self.promotes(after, &old, &new);
+        } else if new.phase == Phase::Failed && old.phase != Phase::Failed {
+            self.rolls_back(after, &old, &new);
+        }
+        if run_of(&new) != self.status.run {
+            self.run_changes(after, &old, &new);
+        } else if new.canary_weight > old.canary_weight {
+            self.rises(after, &old, &new);
+        } else if new.iterations > old.iterations {
+            self.has_passed(&old, &new);
+        }
+    }
+
+    fn only_finalizers_changed(&mut self, before: &Value, after: &Value) {
+        let same = before.get("spec") == after.get("spec")
+            && ["labels", "annotations"]
+                .iter()
+                .all(|field| before["metadata"].get(field) == after["metadata"].get(field));
+        self.keep(Promise::GitStaysInCharge, same, || format!("Canary {} was changed", name_of(after)));
+    }
+
+    fn run_changes(&mut self, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
+        let weight = new.canary_weight;
+        let kept = weight <= old.canary_weight && self.lacked_pod(&self.pair.primary());
+        let told = || format!("a run begins at {weight}");
+        self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, weight == 0 || kept, told);
+        if !old.revisions.pinned.is_empty() {
+            let record = new.history.first();
+            let kept = record.is_some_and(|run| run.revision == old.revisions.pinned);
+            self.keep(Promise::NoRevisionIsLost, kept, || format!("{} has no record", old.revisions.pinned));
+            if record.is_some_and(|run| run.outcome == Outcome::RolledBack) {
+                self.status.refused.insert(old.revisions.pinned.clone());
+            }
+        }
+        let books = &mut self.status;
+        books.run = run_of(new);
+        books.last_step = None;
+        books.routed = None;
+        books.began = Some(Instant::now());
+        books.shortest_interval = interval(canary);
+        self.answers.start_over();
+    }
+
+    fn rises(&mut self, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
+        let (from, to) = (old.canary_weight, new.canary_weight);
+        if old.phase == Phase::Promoting && self.lacked_pod(&self.pair.primary()) {
+            // The canary passed its analysis, and is all that can serve.
+            return;
+        }
+        let wall = clock::now();
+        let told = || format!("{from} -> {to} of {}", new.revisions.pinned);
+        let steps = items(canary, "/spec/analysis/stepWeights");
+        let next = steps.iter().filter_map(Value::as_i64).find(|weight| *weight > i64::from(from));
+        self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, next == Some(i64::from(to)), told);
+        let refused = self.status.refused.contains(&new.revisions.pinned);
+        self.keep(Promise::RefusedNeverRisesAgain, !refused, told);
+        let early = self.status.last_step.is_some_and(|(_, last)| wall - last < self.status.shortest_interval);
+        self.keep(Promise::OneStepPerInterval, !early, told);
+        if old.step > 0 || from > 0 {
+            self.has_passed(old, new);
+        }
+        let served = self.had_pod(&self.pair.canary.name);
+        self.keep(Promise::NoTrafficWithoutPods, served, || format!("{from} -> {to} without a canary pod"));
+        self.status.last_step = Some((Instant::now(), wall));
+        self.status.shortest_interval = interval(canary);
+    }
+
+    /// Every check passed since the last step.
+    fn has_passed(&mut self, old: &CanaryStatus, new: &CanaryStatus) {
+        let since = self.status.last_step.map(|(step, _)| step).or(self.status.began);
+        let passed = self.answers.all_passed_since(&self.status.questions, since);
+        self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, passed, || {
+            let at = |status: &CanaryStatus| (status.canary_weight, status.iterations);
+            format!("{:?} -> {:?} of {} without a passing check", at(old), at(new), new.revisions.pinned)
+        });
+    }
+
+    fn promotes(&mut self, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
+        let skips = canary.pointer("/spec/skipAnalysis") == Some(&Value::Bool(true));
+        if !skips {
+            self.has_passed(old, new);
+            let last = items(canary, "/spec/analysis/stepWeights").iter().filter_map(Value::as_i64).max();
+            let at_end = match integer(canary, "/spec/analysis/iterations").filter(|iterations| *iterations > 0) {
+                Some(iterations) => i64::from(new.iterations) >= iterations,
+                None => last.is_none_or(|last| i64::from(old.canary_weight) >= last),
+            };
+            self.keep(Promise::OnlyWhatWasAnalysedIsPromoted, at_end, || {
+                format!("{} at {}, iteration {}", new.revisions.pinned, old.canary_weight, new.iterations)
+            });
+        }
+        self.analysed.insert(new.revisions.pinned.clone());
+    }
+
+    /// The traffic is gone already, and there was a reason that could be known.
+    fn rolls_back(&mut self, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
+        let routed = self.routed_weight();
+        self.keep(Promise::UsersFirst, routed.is_none_or(|weight| weight == 0), || {
+            format!("{} is Failed, and the route is at {routed:?}", old.revisions.pinned)
+        });
+        let threshold = integer(canary, "/spec/analysis/threshold").unwrap_or(1);
+        let failed = i64::from(self.answers.fails) >= threshold;
+        let hold = text(canary, "/spec/analysis/holdTimeout").and_then(|text| parse_seconds(text).ok()).unwrap_or(0);
+        let unknown_seconds = old.hold_since.map_or(0, |since| (clock::now() - since).num_seconds());
+        let deadline = integer(canary, "/spec/progressDeadlineSeconds").unwrap_or(600);
+        let unready_seconds = old.not_ready_since.map_or(0, |since| (clock::now() - since).num_seconds());
+        // A rollback whose record was not written yet is finished by the next process.
+        let finished = new.history.first().is_some_and(|run| run.reason.contains("was under way"));
+        let lost =
+            old.failed_checks > 0 || new.history.first().is_some_and(|run| run.reason.contains("lost all ready pods"));
+        let known = failed || lost || finished || unknown_seconds + 1 >= hold || unready_seconds + 1 >= deadline;
+        let fails = self.answers.fails;
+        self.keep(Promise::NotKnowingIsNotFailing, known, || {
+            format!("{fails} failing answers of {threshold}: {:?}", new.history.first())
+        });
+    }
+
+    fn ready_is_true(&mut self, status: &CanaryStatus) {
+        let ready = status.conditions.iter().any(|one| one.kind == "Ready" && one.status == "True");
+        if ready {
+            let serves = self.had_pod(&self.pair.primary()) && status.revisions.pinned.is_empty();
+            self.keep(Promise::ReadyTellsTheTruth, serves, || "Ready, and the primary can't serve".to_owned());
+        }
+    }
+}
+
+fn interval(canary: &Value) -> TimeDelta {
+    let seconds = text(canary, "/spec/analysis/interval").and_then(|text| parse_seconds(text).ok()).unwrap_or(60);
+    TimeDelta::seconds(seconds)
+}
+
+fn question(metric: &str) -> Option<Question> {
+    match metric {
+        "request-success-rate" => Some(Question::SuccessRate),
+        "request-duration" => Some(Question::Duration),
+        "error-share" => Some(Question::Template),
+        _ => None,
+    }
+}

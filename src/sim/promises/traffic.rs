@@ -1,0 +1,70 @@
+//! Checks on what is written to the route.
+
+use serde_json::Value;
+
+use super::{Promise, Promises, name_of};
+use crate::rollout::object::{integer, items, text};
+use crate::sim::api_server::WriteRecord;
+
+/// API version of the route.
+pub(super) const API_VERSION: &str = "gateway.networking.k8s.io/v1";
+
+/// The weight of the canary's Service, summed over all rules.
+pub(super) fn canary_weight(route: &Value, canary: &str) -> i64 {
+    let backends = items(route, "/spec/rules").iter().flat_map(|rule| items(rule, "/backendRefs"));
+    let is_canary = |backend: &&Value| {
+        text(backend, "/name").is_some_and(|name| name.strip_suffix("-canary").is_some_and(|apex| apex == canary))
+    };
+    backends.filter(is_canary).map(|backend| integer(backend, "/weight").unwrap_or(1)).sum()
+}
+
+impl Promises {
+    pub(super) fn route_written(&mut self, record: &WriteRecord) {
+        let Some(route) = &record.after else {
+            self.keep(Promise::GitStaysInCharge, false, || "the route was deleted".to_owned());
+            return;
+        };
+        if name_of(route) != self.pair.canary.name {
+            return;
+        }
+        self.adds_up(route);
+        let before = record.before.as_ref().map(|route| canary_weight(route, &self.pair.canary.name));
+        let after = canary_weight(route, &self.pair.canary.name);
+        if after > before.unwrap_or(0) {
+            self.route_rises(before, after);
+        } else if before.is_some_and(|before| after < before) {
+            self.status.routed = Some(after);
+        }
+    }
+
+    fn adds_up(&mut self, route: &Value) {
+        for rule in items(route, "/spec/rules") {
+            let backends = items(rule, "/backendRefs");
+            let sum: i64 = backends.iter().map(|backend| integer(backend, "/weight").unwrap_or(1)).sum();
+            self.keep(Promise::WeightsAddUp, sum == 100, || format!("weights of {sum}"));
+            for backend in backends {
+                let name = text(backend, "/name").unwrap_or_default();
+                let exists = self.now("v1", "Service", name).is_some();
+                self.keep(Promise::WeightsAddUp, exists, || format!("no Service {name}"));
+            }
+        }
+    }
+
+    fn route_rises(&mut self, before: Option<i64>, after: i64) {
+        let Some(status) = self.committed() else { return };
+        let committed = i64::from(status.canary_weight);
+        let told = || format!("route {before:?} -> {after}, committed is {committed}");
+        self.keep(Promise::ExposureIsCommittedBeforeItIsRouted, after <= committed, told);
+        let refused = self.status.refused.contains(&status.revisions.pinned) && !status.revisions.pinned.is_empty();
+        self.keep(Promise::RefusedNeverRisesAgain, !refused, || {
+            format!("route {before:?} -> {after} for {}", status.revisions.pinned)
+        });
+        // What is only put back as it was committed needs no pods: somebody edited the route.
+        let restored = self.status.routed.is_some_and(|routed| after <= routed);
+        let served = restored || self.had_pod(&self.pair.canary.name);
+        self.keep(Promise::NoTrafficWithoutPods, served, || {
+            format!("route {before:?} -> {after} without a canary pod")
+        });
+        self.status.routed = Some(after);
+    }
+}

@@ -1,0 +1,208 @@
+//! Plans from seeds.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::plan::{Checks, Crash, Edit, Happening, Outage, Plan, Quality, Shape, Side, Strategy, What};
+
+/// Most happenings of a world, beside the first release.
+const HAPPENINGS_MAX: usize = 6;
+/// The time in which they begin, from the moment the world is set up.
+const SPAN_MILLISECONDS: u64 = 90_000;
+
+impl Plan {
+    /// The plan of a seed: always the same.
+    pub fn generate(seed: u64) -> Self {
+        let mut chance = Chance(Rng::with_seed(seed));
+        let shape = chance.shape();
+        let mut happenings = vec![chance.happening(3_000, Chance::release)];
+        for _ in 0..chance.0.usize(1..=HAPPENINGS_MAX) {
+            happenings.push(chance.happening(SPAN_MILLISECONDS, Chance::what));
+        }
+        happenings.sort_by_key(|happening| happening.at);
+        Self { seed, shape, happenings }
+    }
+}
+
+struct Chance(Rng);
+
+impl Chance {
+    fn one_in(&mut self, count: u32) -> bool {
+        self.0.u32(0..count) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.0.usize(0..choices.len())].clone()
+    }
+
+    fn seconds(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(self.0.u64(from * 1000..=to * 1000))
+    }
+
+    fn happening(&mut self, within_milliseconds: u64, what: impl FnOnce(&mut Self) -> What) -> Happening {
+        let at = Duration::from_millis(self.0.u64(0..within_milliseconds));
+        Happening { at, what: what(self) }
+    }
+
+    fn shape(&mut self) -> Shape {
+        Shape {
+            strategy: self.strategy(),
+            interval_seconds: self.0.u32(5..=10),
+            threshold: self.0.u32(1..=3),
+            deadline_seconds: self.pick(&[20, 40, 60]),
+            hold_timeout_seconds: self.pick(&[15, 30, 60]),
+            checks: Checks {
+                on_no_data: self.pick(&["Fail", "Fail", "Hold", "Pass"]),
+                on_error: self.pick(&["Hold", "Hold", "Hold", "Fail"]),
+                has_template: self.one_in(4),
+            },
+            has_config: self.one_in(3),
+            has_autoscaler: self.one_in(6),
+            reverts_on_deletion: self.one_in(4),
+            skips_analysis: self.one_in(20),
+            has_gitops: self.one_in(6),
+            elects_leader: self.one_in(8),
+            has_broken_neighbour: self.one_in(20),
+            pods_ready_after: self.seconds(0, 4),
+            route_accepted_after: self.seconds(0, 2),
+        }
+    }
+
+    fn strategy(&mut self) -> Strategy {
+        match self.0.u32(0..10) {
+            0 => Strategy::RoutedIterations(self.0.u32(1..=3)),
+            1 => Strategy::Iterations(self.0.u32(1..=3)),
+            _ => Strategy::Weights(self.weights(), self.pick(&[0, 0, 0, 50])),
+        }
+    }
+
+    fn weights(&mut self) -> Vec<u32> {
+        self.pick(&[vec![50], vec![20, 60], vec![10, 50, 100], vec![1, 99], vec![100], vec![30, 60]])
+    }
+
+    fn release(&mut self) -> What {
+        let quality = self.pick(&[
+            Quality::Good,
+            Quality::Good,
+            Quality::Good,
+            Quality::Failing,
+            Quality::Failing,
+            Quality::Slow,
+            Quality::NeverReady,
+            Quality::Crashing,
+        ]);
+        What::Release(self.0.u32(1..=4), quality)
+    }
+
+    fn what(&mut self) -> What {
+        match self.0.u32(0..100) {
+            0..=15 => self.release(),
+            16..=19 => What::Configure(self.0.u32(1..=3)),
+            20..=27 => What::Edit(self.edit()),
+            28..=40 => self.by_hand(),
+            41..=45 => self.crashing_pods(),
+            46..=55 => What::Prometheus(self.metrics_outage(), self.seconds(2, 60)),
+            56..=57 => What::Receivers(self.receivers_outage(), self.seconds(2, 60)),
+            58..=60 => What::GatewayStops(self.seconds(2, 50)),
+            61..=62 => What::ControllerManagerStops(self.seconds(2, 30)),
+            63..=70 => self.api_fault(),
+            71..=77 => self.watch_fault(),
+            _ => self.process_fault(),
+        }
+    }
+
+    fn edit(&mut self) -> Edit {
+        match self.0.u32(0..8) {
+            0 => Edit::Interval(self.0.u32(5..=10)),
+            1 => Edit::Threshold(self.0.u32(1..=3)),
+            2 | 3 => Edit::Weights(self.weights()),
+            4 => Edit::SkipAnalysis(self.0.bool()),
+            5 | 6 => Edit::Suspend(self.0.bool()),
+            _ => Edit::Unusable(self.0.bool()),
+        }
+    }
+
+    fn by_hand(&mut self) -> What {
+        match self.0.u32(0..8) {
+            0 => What::DeleteCanary(self.seconds(0, 20)),
+            1 => What::DeleteTarget(self.seconds(0, 20)),
+            2 | 3 => What::EditRoute(self.0.u32(0..=100)),
+            4 => What::DeleteRoute,
+            5 | 6 => What::DeletePrimary,
+            _ => What::ScaleTarget(self.0.u32(0..=3)),
+        }
+    }
+
+    fn crashing_pods(&mut self) -> What {
+        let side = self.pick(&[Side::Canary, Side::Primary]);
+        let back = if self.one_in(4) { None } else { Some(self.seconds(1, 30)) };
+        What::CrashPods(side, back)
+    }
+
+    fn metrics_outage(&mut self) -> Outage {
+        let slow = Outage::Slow(self.0.u32(1..=8));
+        self.pick(&[
+            Outage::Refused,
+            Outage::Hangs,
+            slow,
+            Outage::Status(503),
+            Outage::Status(422),
+            Outage::Page,
+            Outage::Empty,
+            Outage::NotANumber,
+            Outage::TwoSeries,
+            Outage::Partial,
+            Outage::Unscraped,
+        ])
+    }
+
+    fn receivers_outage(&mut self) -> Outage {
+        self.pick(&[Outage::Refused, Outage::Hangs, Outage::Slow(4), Outage::Status(500), Outage::Status(404)])
+    }
+
+    fn api_fault(&mut self) -> What {
+        let (share, time) = (self.pick(&[1, 2, 5]), self.seconds(1, 20));
+        match self.0.u32(0..6) {
+            0 | 1 => What::ApiAnswers(self.pick(&[409, 410, 429, 500, 503, 504]), share, time),
+            2 => What::ApiBreaks(share, time),
+            3 => What::ApiLosesAnswers(share, time),
+            _ => What::ApiSlow(self.seconds(0, 12), time),
+        }
+    }
+
+    fn watch_fault(&mut self) -> What {
+        let time = self.seconds(1, 30);
+        match self.0.u32(0..6) {
+            0..=2 => What::WatchesLag(self.seconds(0, 10), time),
+            3 => What::WatchesLose(time),
+            4 => What::WatchesRepeat(time),
+            _ => What::Compaction,
+        }
+    }
+
+    fn process_fault(&mut self) -> What {
+        match self.0.u32(0..20) {
+            0..=10 => {
+                What::CrashAtWrite(self.0.u32(1..=20), self.pick(&[Crash::Before, Crash::Unanswered, Crash::After]))
+            }
+            11..=13 => What::LateWrite(self.0.u32(1..=20), self.seconds(11, 60)),
+            14 | 15 => What::Freeze(self.seconds(1, 40)),
+            16 => What::StealLease(self.seconds(1, 30)),
+            17 => What::ClockJumps(self.pick(&[-3600, -30, -5, 5, 30, 3600])),
+            _ => What::Kill,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_always_makes_the_same_plan_and_another_one_another() {
+        assert_eq!(Plan::generate(7), Plan::generate(7));
+        let plans: Vec<Plan> = (0..50).map(Plan::generate).collect();
+        assert!(plans.windows(2).all(|pair| pair[0].happenings != pair[1].happenings));
+    }
+}
