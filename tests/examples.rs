@@ -73,7 +73,7 @@ fn an_example_with_a_misspelt_field_would_not_pass() {
 #[test]
 fn every_canary_finds_its_target_beside_it() {
     let canaries = canaries();
-    assert_eq!(canaries.len(), 6);
+    assert_eq!(canaries.len(), 9);
     for (file, canary) in canaries {
         let name = &canary["spec"]["targetRef"]["name"];
         let target = neighbours(&file, "Deployment").into_iter().find(|object| &object["metadata"]["name"] == name);

@@ -3,6 +3,7 @@
 mod arguments;
 pub mod controller;
 pub mod crd;
+mod demo;
 pub mod lint;
 mod sim;
 mod version;
@@ -26,6 +27,10 @@ enum Command {
     Controller(Box<controller::ControllerArgs>),
     /// Print the custom resource definitions, or write them into a directory.
     Crd(crd::CrdArgs),
+    /// Watch a good release being promoted and a bad one taken back, without a cluster.
+    ///
+    /// Exit code 0: the runs ended as they should. 1: they did not. 2: nothing could be shown. 130: it was stopped.
+    Demo(demo::DemoArgs),
     /// Check manifests without a cluster.
     ///
     /// Exit code 0: nothing to mend. 1: something in the files is wrong. 2: the command itself could not run.
@@ -45,6 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Controller(arguments) => controller::run(*arguments),
             Command::Crd(arguments) => crd::run(arguments, &mut std::io::stdout()),
+            Command::Demo(arguments) => demo::run(&arguments, &mut std::io::stdout()),
             Command::Lint(arguments) => lint::run(arguments, &mut std::io::stdout()),
             Command::Sim(arguments) => sim::run(&arguments, &mut std::io::stdout()),
             Command::Version => version::run(),

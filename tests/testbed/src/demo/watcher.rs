@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use serin_testbed::{Process, Sink, Testbed, Users};
 
 use super::NAME;
-use super::screen::{Screen, Tone, bar};
+use super::screen::{Screen, Tone, weight_bar};
 use super::seen::{Check, Objects, Status};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -61,7 +61,7 @@ impl Watcher {
             has_begun |= self.last.is_running();
             if self.screen.wants_status() {
                 let lines = self.status_lines(users);
-                self.screen.show_status(&lines);
+                self.screen.show_status(lines);
             }
             match self.last.phase.as_str() {
                 phase if has_begun && phase == expected => break,
@@ -80,6 +80,7 @@ impl Watcher {
         // Events follow what they tell of.
         tokio::time::sleep(LOOK_INTERVAL * 2).await;
         self.look().await;
+        self.screen.end_status();
         weights.dedup();
         Ok(weights)
     }
@@ -137,7 +138,7 @@ impl Watcher {
         let mut lines = vec![format!(
             "{:<12} canary {} {:>3} %   next check {}   failed checks {}",
             named(&now.phase),
-            bar(now.canary_weight),
+            weight_bar(now.canary_weight),
             now.canary_weight,
             now.next_check(),
             now.failed_checks,
@@ -149,6 +150,7 @@ impl Watcher {
 
     /// Says what went wrong, with what the controller printed last.
     pub fn explain(&mut self, error: &anyhow::Error) {
+        self.screen.end_status();
         self.screen.say(Tone::Bad, &format!("\nNot as it should be: {error:#}"));
         let log = self.controller.log();
         let lines: Vec<&str> = log.lines().collect();
