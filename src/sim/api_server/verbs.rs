@@ -259,9 +259,7 @@ impl State {
             Part::Scale => managers.own(&FieldSet::of(&[&["spec", "replicas"]])),
             Part::Object | Part::Status => !managers.is_empty(),
         };
-        let managers = if !is_owned {
-            managers
-        } else {
+        let managers = if is_owned {
             let api_version = kind.api_version();
             let reset = kind.reset_of(context.part);
             // A Scale without replicas has no such field, which nobody can own.
@@ -270,6 +268,8 @@ impl State {
                 _ => Cow::Borrowed(&object),
             };
             managers.after_update(&kind.schema, &live.value, &written, &context.writer(&api_version), reset)
+        } else {
+            managers
         };
         self.replace(context, key, live, object, managers)
     }
