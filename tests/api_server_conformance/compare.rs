@@ -196,8 +196,9 @@ fn mask_status(status: &mut Value) {
         for cause in causes.iter_mut() {
             let message = cause["message"].as_str().unwrap_or_default().to_owned();
             if let Some((_, rest)) = message.split_once(" in body ") {
-                // The real server calls the same field by a shorter name when only the status is written.
-                cause["message"] = json!(rest);
+                // The real server calls the same field by a shorter name when only the status is written, and speaks of
+                // the format of a number instead of its type for some values.
+                cause["message"] = json!(rest.split_once("must be of type ").map_or(rest, |(before, _)| before));
             } else if cause["field"] == "metadata.ownerReferences" {
                 // The order of fields in Go's structs.
                 cause["message"] = json!(message.rsplit(": ").next());

@@ -229,7 +229,8 @@ fn service(random: &mut Random) -> Value {
 fn pod_status(random: &mut Random, conditions: &Value) -> Value {
     let time = "2026-01-02T03:04:05Z";
     let mut containers = Vec::new();
-    for name in ["app", "sidecar"] {
+    // Of containers that the pod has.
+    for name in ["app"] {
         let state = random.pick(&[
             json!({"running": {"startedAt": time}}),
             json!({"waiting": {"reason": "CrashLoopBackOff"}}),

@@ -90,10 +90,21 @@ fn fits(schema: &Schema, value: &Value) -> bool {
         "boolean" => value.is_boolean(),
         "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),
+        "quantity" => value.is_number() || value.as_str().is_some_and(is_quantity),
         "array" => value.is_array(),
         "object" => value.is_object(),
         _ => matches!(schema.shape, Shape::Any) || value.is_string() || value.is_number(),
     }
+}
+
+/// Whether a text is an amount, such as `100m` or `64Mi`.
+fn is_quantity(text: &str) -> bool {
+    let number = text.trim_start_matches(['+', '-']);
+    let digits = number.len() - number.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+    let (amount, unit) = number.split_at(digits);
+    let is_exponent = |unit: &str| unit.strip_prefix(['e', 'E']).is_some_and(|power| power.parse::<i32>().is_ok());
+    let units = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    amount.parse::<f64>().is_ok() && (units.contains(&unit) || is_exponent(unit))
 }
 
 fn go_name(value: &Value) -> &'static str {

@@ -55,15 +55,20 @@ async fn a_scale_reads_and_writes_the_replicas_and_nothing_else() {
     assert_eq!((code, &scale["spec"], &scale["status"]["selector"]), (200, &json!({"replicas": 2}), &json!("app=a")));
 
     let mut change = scale.clone();
-    change["spec"]["replicas"] = json!(0);
+    change["spec"]["replicas"] = json!(4);
     change["metadata"]["labels"] = json!({"not": "there"});
     let (code, scale) = ask(&server, "PUT", &path, JSON, &change).await;
-    assert_eq!((code, &scale["spec"]), (200, &json!({})));
+    assert_eq!((code, &scale["spec"]), (200, &json!({"replicas": 4})));
     let workload = &server.list("apps/v1", "Deployment")[0];
-    assert_eq!((&workload["spec"]["replicas"], &workload["metadata"]["generation"]), (&json!(0), &json!(2)));
+    assert_eq!((&workload["spec"]["replicas"], &workload["metadata"]["generation"]), (&json!(4), &json!(2)));
     assert_eq!(workload["metadata"]["labels"], Value::Null);
     let managers = workload["metadata"]["managedFields"].as_array().unwrap();
     assert_eq!(managers.iter().filter(|entry| entry["subresource"] == "scale").count(), 1, "{managers:?}");
+
+    // Zeros are left out, and nobody owns what isn't there.
+    let (_, scale) = ask(&server, "PATCH", &path, JSON, &json!({"spec": {"replicas": 0}})).await;
+    assert_eq!(scale["spec"], json!({}));
+    assert!(!server.list("apps/v1", "Deployment")[0]["metadata"]["managedFields"].to_string().contains("f:replicas"));
 
     // The version, a negative number, and a workload that isn't there.
     assert_eq!(ask(&server, "PUT", &path, JSON, &change).await.0, 409);

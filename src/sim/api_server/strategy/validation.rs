@@ -142,9 +142,18 @@ fn containers(pod: &Value, errors: &mut Vec<FieldError>) {
             }
         }
     }
+    self::volumes(pod, errors);
+}
+
+fn volumes(pod: &Value, errors: &mut Vec<FieldError>) {
+    let mut names = Vec::new();
     for (index, volume) in pod["volumes"].as_array().into_iter().flatten().enumerate() {
         let path = format!("spec.template.spec.volumes[{index}]");
         required(volume, &["name"], &path, errors);
+        if names.contains(&&volume["name"]) {
+            errors.push(FieldError::duplicate(format!("{path}.name"), &volume["name"]));
+        }
+        names.push(&volume["name"]);
         if volume.as_object().is_some_and(|fields| fields.len() > 2) {
             let message = "Forbidden: may not specify more than 1 volume type".to_owned();
             errors.push(FieldError { field: path.clone(), reason: "FieldValueForbidden", message });
