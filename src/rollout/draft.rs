@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use super::conditions::{self, Progress};
 use super::ledger::run_mark;
 use super::snapshot::Snapshot;
-use super::{Action, Decision, Intent, Notice, NoticeKind, refusal};
+use super::{Action, Decision, Intent, Notice, NoticeKind, refusal, time};
 use crate::api::checked::{ObjectKey, Severity};
 use crate::api::status::{AlertField, AlertRecord, CanaryStatus};
 
@@ -29,7 +29,7 @@ impl<'a> Draft<'a> {
     pub(super) fn new(snapshot: &'a Snapshot<'a>) -> Self {
         Self {
             snapshot,
-            status: snapshot.status.clone(),
+            status: time::by_our_clock(snapshot.status.clone(), snapshot.now),
             progress: Progress::Going(String::new()),
             actions: Vec::new(),
             notices: Vec::new(),

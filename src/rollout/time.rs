@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::api::status::CanaryStatus;
+
 /// The time so much later; the end of the calendar where that is beyond it.
 pub(super) fn after(since: DateTime<Utc>, length: TimeDelta) -> DateTime<Utc> {
     since.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -12,9 +14,46 @@ pub(super) fn lasted(since: Option<DateTime<Utc>>, now: DateTime<Utc>, limit: Ti
     since.is_some_and(|since| now - since >= limit)
 }
 
+/// A status as our own clock would have written it. One that was written in the future comes from a clock that was set
+/// back since, or from another process whose clock is ahead: what was to last a minute would last an hour. What was left
+/// of each wait at the time of writing stays, so nothing comes earlier.
+pub(super) fn by_our_clock(mut status: CanaryStatus, now: DateTime<Utc>) -> CanaryStatus {
+    let ahead = status.last_transition_time.map_or(TimeDelta::zero(), |written| written - now);
+    if ahead > TimeDelta::zero() {
+        let times = [&mut status.next_check_time, &mut status.hold_since, &mut status.not_ready_since];
+        for time in times.into_iter().flatten() {
+            *time = time.checked_sub_signed(ahead).unwrap_or(now);
+        }
+    }
+    status
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_fast_clock_wrote_is_waited_for_as_long_as_it_meant() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        let at = |seconds: i64| Some(now + TimeDelta::seconds(seconds));
+        let cases = [
+            // seconds from now: status written, next check, hold since; what is left of them
+            (0, 10, -5, 10, -5),
+            (-30, 10, -5, 10, -5),
+            (3600, 3610, 3595, 10, -5),
+            (2, 12, -3, 10, -5),
+        ];
+        for (written, check, hold, expected_check, expected_hold) in cases {
+            let status = CanaryStatus {
+                last_transition_time: at(written),
+                next_check_time: at(check),
+                hold_since: at(hold),
+                ..CanaryStatus::default()
+            };
+            let seen = by_our_clock(status, now);
+            assert_eq!((seen.next_check_time, seen.hold_since), (at(expected_check), at(expected_hold)), "{written}");
+        }
+    }
 
     #[test]
     fn the_calendar_ends_and_nothing_panics() {
