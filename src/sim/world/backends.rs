@@ -31,6 +31,11 @@ impl Backends {
 
     async fn answer(&self, request: Request) -> Result<outbound::Reply, TransportError> {
         if let Some(time) = self.wire.frozen_for() {
+            if time >= PATIENCE
+                && let Some(question) = asked(&request)
+            {
+                lock(&self.network.promises).answered(question, promises::Answer::Error);
+            }
             sleep(time).await;
         }
         if self.wire.is_cut() {
@@ -100,6 +105,12 @@ fn fault(outage: Outage) -> Fault {
         Outage::Partial => Fault::Partial,
         Outage::Unscraped => Fault::None,
     }
+}
+
+/// Which check a request is for, if any.
+fn asked(request: &Request) -> Option<Question> {
+    let (_, query) = request.url.query_pairs().find(|(name, _)| name == "query")?;
+    question(&query)
 }
 
 /// Which check a query is for. The number of requests is asked beside the built-in checks, and decides nothing.

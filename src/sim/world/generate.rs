@@ -136,12 +136,13 @@ impl Chance {
 
     fn crashing_pods(&mut self) -> What {
         let side = self.pick(&[Side::Canary, Side::Primary]);
-        let back = if self.one_in(4) { None } else { Some(self.seconds(1, 30)) };
-        What::CrashPods(side, back)
+        let back = if self.one_in(4) { self.seconds(60, 120) } else { self.seconds(1, 30) };
+        What::CrashPods(side, Some(back))
     }
 
     fn metrics_outage(&mut self) -> Outage {
-        let slow = Outage::Slow(self.0.u32(1..=8));
+        // Neither as long as the controller waits, nor longer by a hair: who comes first at the same time is chance.
+        let slow = Outage::Slow(self.pick(&[1, 2, 4, 6, 8]));
         self.pick(&[
             Outage::Refused,
             Outage::Hangs,

@@ -30,6 +30,8 @@ const GITOPS_INTERVAL: Duration = Duration::from_secs(7);
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a world may take to come to rest once nothing is in its way any more.
 const REST_LIMIT: Duration = Duration::from_secs(1800);
+/// How long a change of the leader takes at most.
+const HAND_OVER: Duration = Duration::from_secs(60);
 /// How long a world at rest is watched for requests that nobody needs.
 const IDLE_TIME: Duration = Duration::from_secs(60);
 /// How often Prometheus scrapes.
@@ -314,6 +316,10 @@ impl World {
             has_broken_neighbour: plan.shape.has_broken_neighbour,
         };
         lock(&self.promises).at_rest(rest);
+        if plan.shape.elects_leader {
+            // A lease that was lost in the last fault may change hands yet.
+            sleep(HAND_OVER).await;
+        }
         let requests = lock(&self.promises).requests();
         sleep(IDLE_TIME).await;
         lock(&self.promises).was_idle(requests);

@@ -201,6 +201,8 @@ fn blur(what: &What) -> Option<Duration> {
         What::ApiAnswers(_, _, lasts) | What::ApiBreaks(_, lasts) | What::ApiLosesAnswers(_, lasts) => {
             Some(*lasts + CALL_LIMIT)
         }
+        // Nobody says in any status what happened meanwhile.
+        What::ControllerManagerStops(lasts) => Some(*lasts + Duration::from_secs(1)),
         What::Compaction => Some(CALL_LIMIT),
         _ => None,
     }
