@@ -10,8 +10,8 @@ pub trait Interposer: Send + Sync {
     /// What becomes of a request. The requests that open a watch come here too, with the verb `watch`.
     fn request(&self, request: &RequestInfo) -> Plan;
 
-    /// When the event of a watch arrives. The event is as on the wire: `{"type": ..., "object": ...}`.
-    fn watch_event(&self, kind: &str, event: &Value) -> Delivery;
+    /// When the event of a watch about an object of this kind arrives.
+    fn watch_event(&self, kind: &str, object: &Value) -> Delivery;
 }
 
 /// A request, in the words of RBAC.
