@@ -28,7 +28,7 @@ pub fn built_in(schema: &Schema, value: &mut Value) -> Result<(), WrongType> {
     if schema.type_name == "quantity" && value.is_number() {
         *value = Value::String(value.to_string());
     }
-    let within = |name: String| move |error: WrongType| WrongType { path: joined(&name, &error.path), ..error };
+    let within = |name: &str, error: WrongType| WrongType { path: joined(name, &error.path), ..error };
     match (&schema.shape, value) {
         (Shape::Object { fields, values, .. }, Value::Object(map)) => {
             if values.is_none() && !schema.keeps_unknown {
@@ -38,7 +38,7 @@ pub fn built_in(schema: &Schema, value: &mut Value) -> Result<(), WrongType> {
                 map.retain(|_, value| !value.is_null());
             }
             for (name, value) in map.iter_mut() {
-                built_in(schema.child(name), value).map_err(within(name.clone()))?;
+                built_in(schema.child(name), value).map_err(|error| within(name, error))?;
             }
             for (name, field) in fields {
                 match &field.zero {
@@ -54,7 +54,7 @@ pub fn built_in(schema: &Schema, value: &mut Value) -> Result<(), WrongType> {
         }
         (Shape::List { items, .. }, Value::Array(list)) => {
             for (index, item) in list.iter_mut().enumerate() {
-                built_in(items, item).map_err(within(index.to_string()))?;
+                built_in(items, item).map_err(|error| within(&index.to_string(), error))?;
             }
         }
         _ => {}

@@ -350,7 +350,8 @@ fn refusal(status: &Status) -> Response<Body> {
 }
 
 fn json_response(code: u16, body: &Value) -> Response<Body> {
-    response(code, JSON, Body::from(body.to_string()))
+    // Values can always be written.
+    response(code, JSON, Body::from(serde_json::to_vec(body).unwrap_or_default()))
 }
 
 fn response(code: u16, media_type: &'static str, body: Body) -> Response<Body> {

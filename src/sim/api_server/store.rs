@@ -44,7 +44,7 @@ impl Key {
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub value: Arc<Value>,
-    pub managers: Managers,
+    pub managers: Arc<Managers>,
     /// Whether etcd would not have all of it: the default of a status is filled in whenever a new object is read, and
     /// only the next write stores it, even one that changes nothing.
     pub is_ahead_of_storage: bool,
@@ -223,7 +223,7 @@ impl State {
     }
 
     /// Commits an object under the next version.
-    pub fn put(&mut self, key: &Key, mut object: Value, managers: Managers, author: Author<'_>) -> Arc<Value> {
+    pub fn put(&mut self, key: &Key, mut object: Value, managers: Arc<Managers>, author: Author<'_>) -> Arc<Value> {
         if author.is_dry_run {
             return Arc::new(object);
         }

@@ -131,7 +131,7 @@ impl State {
         self.allocate(kind.family, &mut object);
         show_managers(&mut object, &managers);
         let has_default_status = kind.is_custom() && object.get("status").is_some();
-        let object = self.put(&key, object, managers, context.author());
+        let object = self.put(&key, object, managers.into(), context.author());
         if has_default_status {
             self.mark_ahead_of_storage(&key);
         }
@@ -217,7 +217,7 @@ impl State {
                 let managers = Managers::before_first_apply(&kind.schema, &kind.empty, &live.value, &writer);
                 (&*live.value, managers)
             }
-            Some(live) => (&*live.value, live.managers.clone()),
+            Some(live) => (&*live.value, (*live.managers).clone()),
         };
         let applied = managers.after_apply(&kind.schema, before, configuration, &writer, force, reset);
         let (mut object, managers) = applied.map_err(|conflicts| errors::apply_conflict(&conflicts))?;
@@ -248,11 +248,11 @@ impl State {
     ) -> Result<Written, Status> {
         let kind = key.resource();
         let managers = match context.part {
-            Part::Status | Part::Scale => live.managers.clone(),
+            Part::Status | Part::Scale => (*live.managers).clone(),
             Part::Object
                 if object.pointer("/metadata/managedFields") == live.value.pointer("/metadata/managedFields") =>
             {
-                live.managers.clone()
+                (*live.managers).clone()
             }
             Part::Object => requested_managers(&object, &live.managers),
         };
@@ -305,7 +305,7 @@ impl State {
             self.remove(key, context.author());
             return Ok(Written { object: Arc::new(object), is_new: false });
         }
-        Ok(Written { object: self.put(key, object, managers, context.author()), is_new: false })
+        Ok(Written { object: self.put(key, object, managers.into(), context.author()), is_new: false })
     }
 
     /// Deletes an object, or marks it if finalizers hold it.

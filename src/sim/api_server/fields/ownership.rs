@@ -1,5 +1,7 @@
 //! The entries of `metadata.managedFields`, and how writes change them.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::field_set::FieldSet;
@@ -101,6 +103,12 @@ impl Ownership {
             && (operation == Operation::Apply || self.api_version == writer.api_version)
     }
 
+    fn is_same_but_time(&self, other: &Self) -> bool {
+        let Self { manager, operation, api_version, subresource, time: _, fields } = self;
+        (manager, operation, api_version, subresource, fields)
+            == (&other.manager, &other.operation, &other.api_version, &other.subresource, &other.fields)
+    }
+
     /// As conflicts name it.
     fn printed(&self) -> String {
         let subresource = match self.subresource.as_str() {
@@ -157,9 +165,8 @@ impl Managers {
 
     /// Whether the same own the same, whenever they wrote it.
     pub fn is_same_but_times(&self, other: &Self) -> bool {
-        let without_time = |entry: &Ownership| Ownership { time: None, ..entry.clone() };
         self.entries.len() == other.entries.len()
-            && self.entries.iter().zip(&other.entries).all(|(one, other)| without_time(one) == without_time(other))
+            && self.entries.iter().zip(&other.entries).all(|(one, other)| one.is_same_but_time(other))
     }
 
     /// What becomes of ownership when `new` replaces `live`, but for the fields that this endpoint does not write.
@@ -177,7 +184,7 @@ impl Managers {
         for entry in &mut self.entries {
             entry.fields = entry.fields.difference(&taken).difference(&comparison.removed);
         }
-        let taken = taken.difference(&system_fields());
+        let taken = taken.difference(&SYSTEM_FIELDS);
         if !taken.is_empty() {
             let entry = self.entry(writer, Operation::Update);
             entry.fields = std::mem::take(&mut entry.fields).union(taken);
@@ -220,7 +227,7 @@ impl Managers {
         }
         for entry in &mut self.entries {
             if entry.is_of(writer, Operation::Apply) {
-                entry.fields = entry.fields.difference(&system_fields());
+                entry.fields = entry.fields.difference(&SYSTEM_FIELDS);
                 if object != *live {
                     entry.time = Some(writer.time.to_owned());
                 }
@@ -284,7 +291,7 @@ fn written(comparison: &Comparison, reset: &FieldSet) -> Comparison {
 }
 
 /// Fields that nobody owns.
-fn system_fields() -> FieldSet {
+static SYSTEM_FIELDS: LazyLock<FieldSet> = LazyLock::new(|| {
     FieldSet::of(&[
         &["apiVersion"],
         &["kind"],
@@ -299,4 +306,4 @@ fn system_fields() -> FieldSet {
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
     ])
-}
+});

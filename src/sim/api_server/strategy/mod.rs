@@ -7,7 +7,7 @@ mod pod;
 mod structural;
 mod validation;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub use self::defaults::apply as apply_defaults;
 use super::decode;
@@ -66,14 +66,12 @@ pub fn prepare_update(resource: &Resource, part: Part, live: &Value, object: &mu
         Part::Object | Part::Scale if resource.has_status => copy(live, object, "status"),
         Part::Object | Part::Scale => {}
         Part::Status if resource.is_custom() => {
-            let managed = object.pointer("/metadata/managedFields").cloned();
-            let status = object.get("status").cloned();
-            let version = object.pointer("/metadata/resourceVersion").cloned();
-            object.clone_from(live);
-            for (key, value) in [("managedFields", managed), ("resourceVersion", version)] {
+            let mut written = std::mem::replace(object, live.clone());
+            for key in ["managedFields", "resourceVersion"] {
+                let value = written.get_mut("metadata").and_then(|metadata| metadata.get_mut(key)).map(Value::take);
                 set_or_remove(&mut object["metadata"], key, value);
             }
-            set_or_remove(object, "status", status);
+            set_or_remove(object, "status", written.get_mut("status").map(Value::take));
         }
         Part::Status => {
             copy(live, object, "spec");
@@ -114,18 +112,15 @@ fn has_new_generation(resource: &Resource, live: &Value, object: &Value) -> bool
     match resource.family {
         Family::Deployment => differs("/spec") || differs("/metadata/annotations"),
         Family::DaemonSet | Family::ReplicaSet | Family::Pod => differs("/spec"),
-        Family::Custom => {
-            let rest = |object: &Value| -> Map<String, Value> {
-                let fields = object.as_object().into_iter().flatten();
-                fields
-                    .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect()
-            };
-            differs("/spec") || rest(live) != rest(object)
-        }
+        Family::Custom => !meaning(live).eq(meaning(object)),
         _ => false,
     }
+}
+
+/// The fields of a custom resource whose changes mean something new.
+fn meaning(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
 }
 
 fn copy(from: &Value, to: &mut Value, field: &str) {
