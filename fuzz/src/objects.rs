@@ -5,6 +5,7 @@
 //! target's revision. A few passes are made over it as the controller makes them, with what was planned applied in between.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -246,7 +247,7 @@ pub fn check_route(write: &Write) {
 }
 
 fn services(canary: &ValidatedCanary, world: &mut Value, target: &Value, apex: bool) {
-    let there = |world: &Value, name: &str| world["services"].get(name).cloned();
+    let there = |world: &Value, name: &str| world["services"].get(name).cloned().map(Arc::new);
     let existing = |world: &Value| ExistingServices {
         apex: there(world, "apex"),
         primary: there(world, "primary"),

@@ -1,14 +1,16 @@
 //! Carrying a decision out, in its order. Every write is idempotent, and each is preceded by a look at the lease.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
-use kube::{Resource, ResourceExt};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::cache::{key_of, to_value};
 use super::kinds::Kind;
-use super::observe::{Observed, kind_of};
+use super::object::Object;
+use super::observation::Observed;
+use super::observe::kind_of;
 use super::{CREATE, Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus};
@@ -40,7 +42,7 @@ impl Cluster {
     /// for it, and failed checks count.
     pub async fn carry_out(
         &self,
-        object: DynamicObject,
+        object: Object,
         canary: &ValidatedCanary,
         observed: &Observed,
         decision: &Decision,
@@ -52,7 +54,7 @@ impl Cluster {
 
     async fn carry_out_in_order(
         &self,
-        mut object: DynamicObject,
+        mut object: Object,
         canary: &ValidatedCanary,
         observed: &Observed,
         decision: &Decision,
@@ -72,7 +74,7 @@ impl Cluster {
                     done.alerts = alerts;
                 }
                 Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
-                Action::Route(intent) => self.move_traffic(canary, observed.route.as_ref(), intent).await?,
+                Action::Route(intent) => self.move_traffic(canary, observed.route.as_deref(), intent).await?,
                 Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
                     self.write_primary(canary, decided).await?;
                 }
@@ -92,7 +94,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`CarriedOut::failure`].
-    pub async fn carry_out_alone(&self, mut object: DynamicObject, decision: &Decision) -> Result<(), ClusterError> {
+    pub async fn carry_out_alone(&self, mut object: Object, decision: &Decision) -> Result<(), ClusterError> {
         for action in &decision.actions {
             match action {
                 Action::CommitStatus => object = self.commit(object, &decision.status).await?,
@@ -107,16 +109,17 @@ impl Cluster {
     fn plan(&self, canary: &ValidatedCanary, observed: &Observed, action: &Action) -> Result<Vec<Write>, ClusterError> {
         // Without a target there is nothing to pair.
         let Some(target) = &observed.target else { return Ok(Vec::new()) };
-        let primary = observed.primary.as_ref();
-        let hpa = observed.autoscaler.as_ref();
+        let primary = observed.primary.as_deref();
+        let hpa = observed.autoscaler.as_deref();
         Ok(match action {
             // What stands in their way was observed as an obstacle, which is told; the route and the status don't wait.
+            Action::Services { .. } if observed.services_are_right => Vec::new(),
             Action::Services { apex } => {
                 workload::plan_services(canary, &self.settings, target, &observed.services, *apex).unwrap_or_default()
             }
             Action::Autoscaler { update } => match (&canary.autoscaler, hpa) {
                 (Some(reference), Some(hpa)) => {
-                    let existing = observed.primary_autoscaler.as_ref();
+                    let existing = observed.primary_autoscaler.as_deref();
                     let write = workload::plan_autoscaler(reference, hpa, existing, *update, canary, &self.settings);
                     write.unwrap_or_default().into_iter().collect()
                 }
@@ -128,7 +131,7 @@ impl Cluster {
                 workload::plan_scale(target, replicas).into_iter().collect()
             }
             Action::Revert => {
-                let apex = observed.services.apex.as_ref();
+                let apex = observed.services.apex.as_deref();
                 workload::plan_revert(canary, &self.settings, Remains { target, primary, autoscaler: hpa, apex })?
             }
             _ => Vec::new(),
@@ -139,14 +142,11 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::Conflict`], or the write failed.
-    pub async fn commit(
-        &self,
-        mut object: DynamicObject,
-        status: &CanaryStatus,
-    ) -> Result<DynamicObject, ClusterError> {
-        let key = key_of(&object);
-        object.data["status"] = serde_json::to_value(status)
+    pub async fn commit(&self, object: Object, status: &CanaryStatus) -> Result<Object, ClusterError> {
+        let key = object.key();
+        let status = serde_json::to_value(status)
             .map_err(|source| ClusterError::Encode { what: format!("status of Canary {key}"), source })?;
+        let object = object.with_status(status);
         self.guard()?;
         let api = self.api(Kind::Canary, &key.namespace);
         let answer = api.replace_status(&key.name, &written_by_serin(), &object).await;
@@ -155,15 +155,14 @@ impl Cluster {
         Ok(written)
     }
 
-    async fn set_finalizer(&self, object: DynamicObject, present: bool) -> Result<DynamicObject, ClusterError> {
-        let key = key_of(&object);
-        if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) == present {
+    async fn set_finalizer(&self, object: Object, present: bool) -> Result<Object, ClusterError> {
+        let key = object.key();
+        if object.finalizers().any(|finalizer| finalizer == FINALIZER) == present {
             return Ok(object);
         }
-        let mut finalizers = object.finalizers().to_vec();
-        finalizers.retain(|finalizer| finalizer != FINALIZER);
+        let mut finalizers: Vec<&str> = object.finalizers().filter(|finalizer| *finalizer != FINALIZER).collect();
         if present {
-            finalizers.push(FINALIZER.to_owned());
+            finalizers.push(FINALIZER);
         }
         let body = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
         self.guard()?;
@@ -179,7 +178,7 @@ impl Cluster {
     async fn write_primary(&self, canary: &ValidatedCanary, decided: &Revision) -> Result<(), ClusterError> {
         let key = ObjectKey::new(&canary.key.namespace, &canary.target_name);
         let moved = || ClusterError::TargetMoved { target: key.clone() };
-        let target = to_value(&self.fetch(Kind::Deployment, &key).await?.ok_or_else(moved)?);
+        let target = self.fetch(Kind::Deployment, &key).await?.ok_or_else(moved)?.json().clone();
         let (originals, checksums) = self.configs(canary, &target).await?;
         if workload::revision(&target, &checksums).id != decided.id {
             return Err(moved());
@@ -188,19 +187,19 @@ impl Cluster {
             let copy_name =
                 format!("{}-primary", original.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default());
             let copy_key = ObjectKey::new(&canary.key.namespace, copy_name);
-            let existing = self.fetch(kind_of(*kind), &copy_key).await?.map(|object| to_value(&object));
-            if let Some(write) = workload::plan_copy(*kind, original, existing.as_ref(), canary, &self.settings)? {
+            let existing = self.fetch(kind_of(*kind), &copy_key).await?.map(|object| object.json().clone());
+            if let Some(write) = workload::plan_copy(*kind, original, existing.as_deref(), canary, &self.settings)? {
                 self.send(&write).await?;
             }
         }
         let primary_key = ObjectKey::new(&canary.key.namespace, canary.primary_name());
-        let live = self.fetch(Kind::Deployment, &primary_key).await?.map(|object| to_value(&object));
+        let live = self.fetch(Kind::Deployment, &primary_key).await?.map(|object| object.json().clone());
         let replicas = match live {
             Some(_) => workload::promoted_replicas(&target, canary),
             None => Some(workload::initial_replicas(&target)),
         };
         let blueprint = workload::blueprint(&target, canary, decided, &self.settings, replicas)?;
-        match workload::plan_primary(blueprint, live.as_ref(), canary)? {
+        match workload::plan_primary(blueprint, live.as_deref(), canary)? {
             Some(write) => self.send(&write).await,
             None => Ok(()),
         }
@@ -211,7 +210,7 @@ impl Cluster {
         &self,
         canary: &ValidatedCanary,
         target: &Value,
-    ) -> Result<(Vec<(ConfigKind, Value)>, BTreeMap<String, String>), ClusterError> {
+    ) -> Result<(Vec<(ConfigKind, Arc<Value>)>, BTreeMap<String, String>), ClusterError> {
         let mut originals = Vec::new();
         let mut checksums = BTreeMap::new();
         if !self.track_configs {
@@ -220,10 +219,9 @@ impl Cluster {
         for reference in workload::references(target).into_keys() {
             let key = ObjectKey::new(&canary.key.namespace, &reference.name);
             let Some(object) = self.fetch(kind_of(reference.kind), &key).await? else { continue };
-            let object = to_value(&object);
-            if let Some(checksum) = workload::checksum(reference.kind, &object) {
+            if let Some(checksum) = workload::checksum(reference.kind, object.json()) {
                 checksums.insert(reference.to_string(), checksum);
-                originals.push((reference.kind, object));
+                originals.push((reference.kind, object.json().clone()));
             }
         }
         Ok((originals, checksums))
@@ -281,7 +279,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn api_of(&self, kind_name: &str, key: &ObjectKey) -> Result<(Kind, Api<DynamicObject>), ClusterError> {
+    fn api_of(&self, kind_name: &str, key: &ObjectKey) -> Result<(Kind, Api<Object>), ClusterError> {
         let kind = Kind::named(kind_name)
             .ok_or_else(|| ClusterError::UnknownKind { kind: kind_name.to_owned(), key: key.clone() })?;
         Ok((kind, self.api(kind, &key.namespace)))
@@ -296,9 +294,8 @@ fn patched_by_serin() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-fn decoded(object: &Value, kind_name: &str, key: &ObjectKey) -> Result<DynamicObject, ClusterError> {
-    serde_json::from_value(object.clone())
-        .map_err(|source| ClusterError::Encode { what: format!("{kind_name} {key}"), source })
+fn decoded(object: &Value, kind_name: &str, key: &ObjectKey) -> Result<Object, ClusterError> {
+    Object::deserialize(object).map_err(|source| ClusterError::Encode { what: format!("{kind_name} {key}"), source })
 }
 
 fn identity(object: &Value) -> (String, ObjectKey) {
@@ -307,6 +304,6 @@ fn identity(object: &Value) -> (String, ObjectKey) {
 }
 
 /// A Canary's reference for Events.
-pub fn uid_of(object: &DynamicObject) -> String {
-    object.meta().uid.clone().unwrap_or_default()
+pub fn uid_of(object: &Object) -> String {
+    object.uid().unwrap_or_default().to_owned()
 }

@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use kube::api::{Api, DynamicObject, PartialObjectMeta};
+use kube::api::{Api, PartialObjectMeta};
 use kube::core::{ApiResource, DynamicResourceScope};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::store::Writer};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, Resource};
 use serde_json::Value;
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use super::kinds::Kind;
+use super::object::Object;
 use super::watch_retries;
 use crate::api::checked::ObjectKey;
 
@@ -28,11 +29,11 @@ const INSTALL_CHECK: Duration = Duration::from_secs(60);
 const OWN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// An object that changed, or was deleted, by the watch of its kind.
-pub type Touched = BoxStream<'static, Result<DynamicObject, watcher::Error>>;
+pub type Touched = BoxStream<'static, Result<Object, watcher::Error>>;
 
 /// What the watches have seen.
 pub struct Cache {
-    stores: HashMap<Kind, Store<DynamicObject>>,
+    stores: HashMap<Kind, Store<Object>>,
     unlisted: Unlisted,
     own: Own,
 }
@@ -68,12 +69,7 @@ impl Cache {
                         deletions.forget(kind, object);
                     }
                 })
-                .modify(move |object| {
-                    // They are a good part of each object.
-                    if !kind.needs_managed_fields() {
-                        object.metadata.managed_fields = None;
-                    }
-                })
+                .modify(move |object| trim(kind, object))
                 .reflect(writer)
                 .inspect_ok(move |event| {
                     if matches!(event, Event::InitDone) {
@@ -88,7 +84,7 @@ impl Cache {
     }
 
     /// The store of the Canaries, for the controller.
-    pub fn store(&self, kind: Kind) -> Option<Store<DynamicObject>> {
+    pub fn store(&self, kind: Kind) -> Option<Store<Object>> {
         self.stores.get(&kind).cloned()
     }
 
@@ -98,36 +94,44 @@ impl Cache {
     }
 
     /// The newest known state of an object: by a watch, or by our own last request.
-    pub fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Arc<DynamicObject>> {
+    pub fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Arc<Object>> {
         let reference = ObjectRef::new_with(&key.name, kind.resource()).within(&key.namespace);
         let seen = self.stores.get(&kind).and_then(|store| store.get(&reference));
         self.own.newer(kind, key, seen)
     }
 
     /// The newest known state of an object as plain JSON.
-    pub fn value(&self, kind: Kind, key: &ObjectKey) -> Option<Value> {
-        self.get(kind, key).map(|object| to_value(&object))
+    pub fn value(&self, kind: Kind, key: &ObjectKey) -> Option<Arc<Value>> {
+        self.get(kind, key).map(|object| object.json().clone())
     }
 
     /// All objects of a kind, as the watch has them.
-    pub fn all(&self, kind: Kind) -> Vec<Arc<DynamicObject>> {
+    pub fn all(&self, kind: Kind) -> Vec<Arc<Object>> {
         self.stores.get(&kind).map(Store::state).unwrap_or_default()
     }
 
-    /// Remembers what the API server answered to our own request, until the watch has caught up; of configuration only the
-    /// metadata, as the watch does.
-    pub fn remember(&self, kind: Kind, mut object: DynamicObject) {
-        if kind.metadata_only() {
-            object.data = Value::Object(serde_json::Map::new());
-        }
+    /// Remembers what the API server answered to our own request, until the watch has caught up; as much of it as of what
+    /// the watch sees.
+    pub fn remember(&self, kind: Kind, mut object: Object) {
+        trim(kind, &mut object);
         self.own.remember(kind, object);
     }
 
     /// Remembers that the API server has no such object, until the watch has caught up.
     pub fn remember_gone(&self, kind: Kind, key: &ObjectKey) {
         if let Some(seen) = self.get(kind, key) {
-            self.own.remember_gone(kind, key, seen.uid());
+            self.own.remember_gone(kind, key, seen.uid().map(str::to_owned));
         }
+    }
+}
+
+/// Takes out of an object what no pass needs.
+fn trim(kind: Kind, object: &mut Object) {
+    if !kind.needs_managed_fields() {
+        object.drop_managed_fields();
+    }
+    if kind.metadata_only() {
+        object.drop_content();
     }
 }
 
@@ -172,25 +176,25 @@ type OwnObjects = HashMap<(Kind, ObjectKey), (Instant, Answer)>;
 /// What the API server answered.
 enum Answer {
     /// The object as it is.
-    There(Box<DynamicObject>),
+    There(Arc<Object>),
     /// The object with this uid is gone. It never comes back: another one of its name has another uid.
     Gone { uid: Option<String> },
 }
 
 impl Answer {
     /// Whether this is news to a watch that has seen the object like this.
-    fn is_newer_than(&self, seen: Option<&DynamicObject>) -> bool {
+    fn is_newer_than(&self, seen: Option<&Object>) -> bool {
         match self {
             Self::There(written) => seen.is_none_or(|seen| is_older(seen, written)),
-            Self::Gone { uid } => seen.is_some_and(|seen| seen.uid() == *uid),
+            Self::Gone { uid } => seen.is_some_and(|seen| seen.uid() == uid.as_deref()),
         }
     }
 
     /// Whether a deletion that the watch saw is of what was answered, or of what came after it.
-    fn is_outlived_by(&self, deleted: &DynamicObject) -> bool {
+    fn is_outlived_by(&self, deleted: &Object) -> bool {
         match self {
             Self::There(written) => !is_older(deleted, written),
-            Self::Gone { uid } => deleted.uid() == *uid,
+            Self::Gone { uid } => deleted.uid() == uid.as_deref(),
         }
     }
 }
@@ -200,16 +204,16 @@ impl Own {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, kind: Kind, object: DynamicObject) {
-        let entry = (kind, key_of(&object));
+    fn remember(&self, kind: Kind, object: Object) {
+        let entry = (kind, object.key());
         let mut own = self.lock();
         // Two passes may ask for the same ConfigMap, and take in the answers the other way round.
         let is_news = own.get(&entry).is_none_or(|(_, known)| match known {
             Answer::There(known) => !is_older(&object, known),
-            Answer::Gone { uid } => object.uid() != *uid,
+            Answer::Gone { uid } => object.uid() != uid.as_deref(),
         });
         if is_news {
-            own.insert(entry, (Instant::now(), Answer::There(Box::new(object))));
+            own.insert(entry, (Instant::now(), Answer::There(Arc::new(object))));
         }
     }
 
@@ -217,8 +221,8 @@ impl Own {
         self.lock().insert((kind, key.clone()), (Instant::now(), Answer::Gone { uid }));
     }
 
-    fn forget(&self, kind: Kind, deleted: &DynamicObject) {
-        let entry = (kind, key_of(deleted));
+    fn forget(&self, kind: Kind, deleted: &Object) {
+        let entry = (kind, deleted.key());
         let mut own = self.lock();
         if own.get(&entry).is_some_and(|(_, answer)| answer.is_outlived_by(deleted)) {
             own.remove(&entry);
@@ -226,13 +230,13 @@ impl Own {
     }
 
     /// Ours where it is newer than what the watch has seen, else the watch's; ours is dropped once the watch caught up.
-    fn newer(&self, kind: Kind, key: &ObjectKey, seen: Option<Arc<DynamicObject>>) -> Option<Arc<DynamicObject>> {
+    fn newer(&self, kind: Kind, key: &ObjectKey, seen: Option<Arc<Object>>) -> Option<Arc<Object>> {
         let entry = (kind, key.clone());
         let mut own = self.lock();
         let Some((time, answer)) = own.get(&entry) else { return seen };
         if time.elapsed() < OWN_LIFETIME && answer.is_newer_than(seen.as_deref()) {
             return match answer {
-                Answer::There(written) => Some(Arc::new(DynamicObject::clone(written))),
+                Answer::There(written) => Some(written.clone()),
                 Answer::Gone { .. } => None,
             };
         }
@@ -241,27 +245,17 @@ impl Own {
     }
 }
 
-/// Namespace and name of an object.
-pub fn key_of(object: &DynamicObject) -> ObjectKey {
-    ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
-}
-
 /// Whether `seen` is older than `written`. Resource versions are compared as numbers, as Kubernetes allows since 1.35;
 /// an object that was deleted and made again has another uid, and then the watch is right.
-fn is_older(seen: &DynamicObject, written: &DynamicObject) -> bool {
-    let number = |object: &DynamicObject| object.resource_version().and_then(|version| version.parse::<u64>().ok());
+fn is_older(seen: &Object, written: &Object) -> bool {
+    let number = |object: &Object| object.resource_version().and_then(|version| version.parse::<u64>().ok());
     match (number(seen), number(written)) {
         (Some(seen), Some(written)) => seen < written,
         _ => seen.uid() == written.uid() && seen.resource_version() != written.resource_version(),
     }
 }
 
-/// An object as plain JSON, as the API server wrote it.
-pub fn to_value(object: &DynamicObject) -> Value {
-    serde_json::to_value(object).unwrap_or(Value::Null)
-}
-
-type Events = BoxStream<'static, Result<Event<DynamicObject>, watcher::Error>>;
+type Events = BoxStream<'static, Result<Event<Object>, watcher::Error>>;
 
 fn api<K>(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
 where
@@ -273,18 +267,14 @@ where
     }
 }
 
-fn object_events(api: Api<DynamicObject>) -> Events {
+fn object_events(api: Api<Object>) -> Events {
     watcher(api, watcher::Config::default().any_semantic()).boxed()
 }
 
-fn metadata_events(api: Api<PartialObjectMeta<DynamicObject>>) -> Events {
+fn metadata_events(api: Api<PartialObjectMeta<Object>>) -> Events {
     watcher(api, watcher::Config::default().any_semantic())
-        .map(|event| event.map(|event| map_event(event, bare)))
+        .map(|event| event.map(|event| map_event(event, Object::from)))
         .boxed()
-}
-
-fn bare(object: PartialObjectMeta<DynamicObject>) -> DynamicObject {
-    DynamicObject { types: object.types, metadata: object.metadata, data: Value::Object(serde_json::Map::new()) }
 }
 
 fn map_event<A, B>(event: Event<A>, map: impl Fn(A) -> B) -> Event<B> {
@@ -320,19 +310,13 @@ async fn wait_until_installed(client: Client, kind: Kind) {
 
 #[cfg(test)]
 mod tests {
-    use kube::api::ObjectMeta;
+    use serde_json::json;
 
     use super::*;
 
-    fn object(uid: &str, version: &str) -> DynamicObject {
-        let metadata = ObjectMeta {
-            name: Some("frontend".to_owned()),
-            namespace: Some("default".to_owned()),
-            uid: Some(uid.to_owned()),
-            resource_version: Some(version.to_owned()),
-            ..ObjectMeta::default()
-        };
-        DynamicObject { types: None, metadata, data: Value::Null }
+    fn object(uid: &str, version: &str) -> Object {
+        let metadata = json!({"name": "frontend", "namespace": "default", "uid": uid, "resourceVersion": version});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -357,8 +341,12 @@ mod tests {
             }
             tokio::time::advance(Duration::from_secs(seconds)).await;
             let seen_object = seen.map(|version| Arc::new(object("a", version)));
-            let got = own.newer(Kind::Canary, &key, seen_object).and_then(|object| object.resource_version());
-            assert_eq!(got.as_deref(), expected, "written {written:?}, seen {seen:?}, after {seconds} s");
+            let got = own.newer(Kind::Canary, &key, seen_object);
+            assert_eq!(
+                got.as_ref().and_then(|object| object.resource_version()),
+                expected,
+                "written {written:?}, seen {seen:?}, after {seconds} s"
+            );
         }
     }
 

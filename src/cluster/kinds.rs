@@ -41,7 +41,18 @@ impl Kind {
 
     /// How the API server names it.
     pub fn resource(self) -> ApiResource {
-        let (group, version, kind, plural) = match self {
+        let (group, version, kind, plural) = self.names();
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+    }
+
+    /// The kind with this `kind` name, if it is one that Serin watches.
+    pub fn named(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|candidate| candidate.names().2 == kind)
+    }
+
+    /// Group, version, kind and plural.
+    fn names(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
             Self::Canary => ("flagger.app", "v1beta1", "Canary", "canaries"),
             Self::MetricTemplate => ("flagger.app", "v1beta1", "MetricTemplate", "metrictemplates"),
             Self::AlertProvider => ("flagger.app", "v1beta1", "AlertProvider", "alertproviders"),
@@ -53,13 +64,7 @@ impl Kind {
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
-        };
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
-    }
-
-    /// The kind with this `kind` name, if it is one that Serin watches.
-    pub fn named(kind: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|candidate| candidate.resource().kind == kind)
+        }
     }
 
     /// Whether plans for these objects ask who set a field.

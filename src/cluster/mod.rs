@@ -6,7 +6,9 @@ pub mod client;
 pub mod events;
 pub mod kinds;
 pub mod lease;
-pub mod observe;
+pub mod object;
+pub mod observation;
+mod observe;
 mod traffic;
 mod watch_retries;
 
@@ -14,16 +16,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, ListParams};
+use serde::Deserialize;
 use serde_json::Value;
 
-use self::cache::{Cache, to_value};
+use self::cache::Cache;
 use self::kinds::Kind;
 use self::lease::LeaderGuard;
+use self::object::Object;
+use self::observation::Observations;
 use self::observe::Checksums;
 use crate::api::alert_provider::AlertProviderSpec;
 use crate::api::checked::ObjectKey;
 use crate::api::metric_template::MetricTemplateSpec;
+use crate::api::status::CanaryStatus;
 use crate::workload::{Settings, WorkloadError};
 
 /// Why a request to Kubernetes did not do what it should.
@@ -114,6 +120,7 @@ pub struct Cluster {
     client: Client,
     cache: Cache,
     checksums: Checksums,
+    observations: Observations,
     settings: Settings,
     track_configs: bool,
     missing_kinds: Vec<Kind>,
@@ -150,6 +157,7 @@ impl Cluster {
             client,
             cache,
             checksums: Checksums::default(),
+            observations: Observations::default(),
             settings,
             track_configs,
             missing_kinds,
@@ -168,10 +176,10 @@ impl Cluster {
     ///
     /// # Errors
     /// It had to be fetched, and that failed.
-    pub async fn canary(&self, key: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+    pub async fn canary(&self, key: &ObjectKey) -> Result<Option<Object>, ClusterError> {
         let confirmed = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).contains(key);
         if confirmed {
-            return Ok(self.cache.get(Kind::Canary, key).map(|object| DynamicObject::clone(&object)));
+            return Ok(self.cache.get(Kind::Canary, key).map(|object| Object::clone(&object)));
         }
         let Some(object) = self.fetch(Kind::Canary, key).await? else { return Ok(None) };
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
@@ -181,6 +189,12 @@ impl Cluster {
     /// Has the next pass read this Canary from the API server.
     pub fn doubt(&self, key: &ObjectKey) {
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Forgets a Canary that is gone.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.doubt(key);
+        self.observations.forget(key);
     }
 
     /// A `MetricTemplate` by name, or in words why there is none.
@@ -195,10 +209,10 @@ impl Cluster {
 
     fn spec<T: serde::de::DeserializeOwned>(&self, kind: Kind, key: &ObjectKey) -> Result<T, String> {
         let name = kind.resource().kind;
-        let Some(mut object) = self.cache.value(kind, key) else {
+        let Some(object) = self.cache.value(kind, key) else {
             return Err(format!("{name} {key} does not exist; create it or mend the reference to it"));
         };
-        serde_json::from_value(object["spec"].take()).map_err(|error| format!("{name} {key} can't be read: {error}"))
+        T::deserialize(&object["spec"]).map_err(|error| format!("{name} {key} can't be read: {error}"))
     }
 
     /// The decoded data of a Secret, or in words why there is none.
@@ -211,18 +225,18 @@ impl Cluster {
         Ok(secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)).collect())
     }
 
-    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+    fn api(&self, kind: Kind, namespace: &str) -> Api<Object> {
         Api::namespaced_with(self.client.clone(), namespace, &kind.resource())
     }
 
     /// An object from the API server itself. The cache remembers it.
-    async fn fetch(&self, kind: Kind, key: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+    async fn fetch(&self, kind: Kind, key: &ObjectKey) -> Result<Option<Object>, ClusterError> {
         let answer = self.api(kind, &key.namespace).get_opt(&key.name).await;
         self.fetched(kind, key, answer)
     }
 
     /// The same for kinds that may be listed and not read one by one: a list of the one with this name.
-    async fn fetch_by_list(&self, kind: Kind, key: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+    async fn fetch_by_list(&self, kind: Kind, key: &ObjectKey) -> Result<Option<Object>, ClusterError> {
         let one = ListParams::default().fields(&format!("metadata.name={}", key.name));
         let answer = match self.api(kind, &key.namespace).list(&one).await {
             Ok(list) => Ok(list.items.into_iter().next()),
@@ -237,8 +251,8 @@ impl Cluster {
         &self,
         kind: Kind,
         key: &ObjectKey,
-        answer: kube::Result<Option<DynamicObject>>,
-    ) -> Result<Option<DynamicObject>, ClusterError> {
+        answer: kube::Result<Option<Object>>,
+    ) -> Result<Option<Object>, ClusterError> {
         let object = answer.map_err(|error| self.failed("read", &kind.resource().kind, key, error))?;
         match &object {
             Some(object) => self.cache.remember(kind, object.clone()),
@@ -304,9 +318,9 @@ fn is_out_of_date(verb: &str, status: &kube::core::Status) -> bool {
 ///
 /// # Errors
 /// It can't be decoded.
-pub fn status_of(object: &DynamicObject) -> Result<crate::api::status::CanaryStatus, serde_json::Error> {
-    match to_value(object).get("status") {
-        None | Some(Value::Null) => Ok(crate::api::status::CanaryStatus::default()),
-        Some(status) => serde_json::from_value(status.clone()),
+pub fn status_of(object: &Object) -> Result<CanaryStatus, serde_json::Error> {
+    match object.json().get("status") {
+        None | Some(Value::Null) => Ok(CanaryStatus::default()),
+        Some(status) => CanaryStatus::deserialize(status),
     }
 }

@@ -1,39 +1,17 @@
 //! What is there now, from the caches; only the content of changed ConfigMaps and Secrets is fetched.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use kube::ResourceExt;
 use serde_json::Value;
 
-use super::cache::to_value;
 use super::kinds::Kind;
+use super::observation::{Observation, Observed};
 use super::{Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::rollout::{Revision, Seen, Target, Traffic};
 use crate::routing;
 use crate::workload::{self, ConfigKind, ConfigReference, ExistingServices, WorkloadError};
-
-/// Everything around one Canary as it is now, as plain JSON.
-#[derive(Clone, Debug, Default)]
-pub struct Observed {
-    /// The target Deployment.
-    pub target: Option<Value>,
-    /// The primary Deployment.
-    pub primary: Option<Value>,
-    /// The three Services.
-    pub services: ExistingServices,
-    /// The target's autoscaler.
-    pub autoscaler: Option<Value>,
-    /// The primary's autoscaler.
-    pub primary_autoscaler: Option<Value>,
-    /// The routing object.
-    pub route: Option<Value>,
-    /// Metadata of the target's tracked configuration, and of what has the name of its copy.
-    pub configs: Vec<(ConfigKind, Value, Option<Value>)>,
-    /// All objects that matter to the Canary, there or not: a change of any of them is a reason for a pass.
-    pub watched: Vec<(Kind, ObjectKey)>,
-}
 
 /// Checksums of tracked configuration by object, so that content is fetched only where it changed.
 #[derive(Default)]
@@ -63,36 +41,55 @@ impl Cluster {
     ///
     /// # Errors
     /// Content of a changed ConfigMap or Secret could not be fetched.
-    pub async fn observe(&self, canary: &ValidatedCanary) -> Result<(Observed, Seen), ClusterError> {
+    pub async fn observe(&self, canary: &ValidatedCanary) -> Result<Arc<Observation>, ClusterError> {
+        if let Some(known) = self.observations.of(canary) {
+            self.resolve_doubts(&known.observed.watched).await;
+            if known.observed.is_unchanged(&self.cache) {
+                return Ok(known);
+            }
+        }
         let mut observed = self.look(canary);
         if self.resolve_doubts(&observed.watched).await {
             observed = self.look(canary);
         }
-        let mut seen = Seen { traffic: Self::traffic(canary, &observed), ..Seen::default() };
+        let seen = self.understand(canary, &mut observed).await?;
+        let observation = Arc::new(Observation { canary: canary.clone(), observed, seen });
+        // A kind that is not installed may be, without any of these objects changing.
+        if self.missing_kinds.is_empty() {
+            self.observations.keep(observation.clone());
+        }
+        Ok(observation)
+    }
+
+    /// What the objects around a Canary mean.
+    async fn understand(&self, canary: &ValidatedCanary, observed: &mut Observed) -> Result<Seen, ClusterError> {
+        let mut seen = Seen { traffic: Self::traffic(canary, observed), ..Seen::default() };
         if let Some(deployment) = &observed.primary {
             let threshold = canary.analysis.primary_ready_threshold_percent;
             seen.primary = Some(workload::readiness(deployment, threshold));
             seen.primary_revision = workload::written_revision(deployment);
         }
         if let Some(target) = observed.target.clone() {
-            let (configs, missing) = self.checksums(canary, &target, &mut observed).await?;
+            let (configs, missing) = self.checksums(canary, &target, observed).await?;
             let revision = workload::revision(&target, &configs);
-            seen.target = Some(self.target(canary, &target, observed.primary.as_ref(), revision));
-            seen.obstacle = missing.or_else(|| self.absent(canary, &observed)).or_else(|| {
-                let taken = self.contradiction(canary, &target, &observed);
+            seen.target = Some(self.target(canary, &target, observed.primary.as_deref(), revision));
+            let services = workload::plan_services(canary, &self.settings, &target, &observed.services, true);
+            observed.services_are_right = services.as_ref().is_ok_and(Vec::is_empty);
+            seen.obstacle = missing.or_else(|| self.absent(canary, observed)).or_else(|| {
+                let taken = services.err().or_else(|| self.contradiction(canary, observed));
                 taken.map(|error| error.to_string())
             });
         }
-        Ok((observed, seen))
+        Ok(seen)
     }
 
     fn look(&self, canary: &ValidatedCanary) -> Observed {
-        let mut watched = Vec::new();
+        let mut looks = Vec::new();
         let mut look = |kind: Kind, name: String| {
             let key = ObjectKey::new(&canary.key.namespace, name);
-            let value = self.cache.value(kind, &key);
-            watched.push((kind, key));
-            value
+            let found = self.cache.value(kind, &key);
+            looks.push(((kind, key), found.clone()));
+            found
         };
         let mut observed = Observed {
             target: look(Kind::Deployment, canary.target_name.clone()),
@@ -113,12 +110,12 @@ impl Cluster {
         {
             observed.route = look(kind, resource.key.name);
         }
-        observed.watched = watched;
+        (observed.watched, observed.found) = looks.into_iter().unzip();
         observed
     }
 
     fn traffic(canary: &ValidatedCanary, observed: &Observed) -> Traffic {
-        routing::router(canary.provider).read(canary, observed.route.as_ref())
+        routing::router(canary.provider).read(canary, observed.route.as_deref())
     }
 
     fn target(
@@ -155,10 +152,10 @@ impl Cluster {
         for (reference, optional) in workload::references(target) {
             let kind = kind_of(reference.kind);
             let key = ObjectKey::new(&canary.key.namespace, &reference.name);
-            observed.watched.push((kind, key.clone()));
             let original = self.cache.get(kind, &key);
+            observed.note(kind, key.clone(), original.as_ref().map(|found| found.json().clone()));
             let Some((original, version)) =
-                original.and_then(|found| Some((to_value(&found), found.resource_version()?)))
+                original.and_then(|found| Some((found.json().clone(), found.resource_version()?.to_owned())))
             else {
                 if !optional {
                     missing.get_or_insert_with(|| missing_config(canary, &reference));
@@ -168,8 +165,9 @@ impl Cluster {
             if let Some(checksum) = self.checksum(reference.kind, &key, version).await? {
                 checksums.insert(reference.to_string(), checksum);
                 let copy = ObjectKey::new(&key.namespace, format!("{}-primary", key.name));
-                observed.configs.push((reference.kind, original, self.cache.value(kind, &copy)));
-                observed.watched.push((kind, copy));
+                let found = self.cache.value(kind, &copy);
+                observed.configs.push((reference.kind, original, found.clone()));
+                observed.note(kind, copy, found);
             }
         }
         Ok((checksums, missing))
@@ -187,27 +185,26 @@ impl Cluster {
             return Ok(known.value);
         }
         let Some(object) = self.fetch(kind, key).await? else { return Ok(None) };
-        let value = workload::checksum(config_kind, &to_value(&object));
-        let version = object.resource_version().unwrap_or(version);
+        let value = workload::checksum(config_kind, object.json());
+        let version = object.resource_version().map_or(version, str::to_owned);
         self.checksums.set(entry, Checksum { version, value: value.clone() });
         Ok(value)
     }
 
-    /// Why the parts beside the target can't be made or kept: somebody else's objects have their names, or what is asked
-    /// for contradicts itself.
-    fn contradiction(&self, canary: &ValidatedCanary, target: &Value, observed: &Observed) -> Option<WorkloadError> {
-        let services = workload::plan_services(canary, &self.settings, target, &observed.services, true);
+    /// Why the autoscaler or the copies of configuration can't be made or kept: somebody else's objects have their names,
+    /// or what is asked for contradicts itself.
+    fn contradiction(&self, canary: &ValidatedCanary, observed: &Observed) -> Option<WorkloadError> {
         let autoscaler = || {
-            let (reference, hpa) = (canary.autoscaler.as_ref()?, observed.autoscaler.as_ref()?);
-            let existing = observed.primary_autoscaler.as_ref();
+            let (reference, hpa) = (canary.autoscaler.as_ref()?, observed.autoscaler.as_deref()?);
+            let existing = observed.primary_autoscaler.as_deref();
             workload::plan_autoscaler(reference, hpa, existing, true, canary, &self.settings).err()
         };
         let copies = || {
             observed.configs.iter().find_map(|(kind, original, copy)| {
-                workload::plan_copy(*kind, original, copy.as_ref(), canary, &self.settings).err()
+                workload::plan_copy(*kind, original, copy.as_deref(), canary, &self.settings).err()
             })
         };
-        services.err().or_else(autoscaler).or_else(copies)
+        autoscaler().or_else(copies)
     }
 
     /// What must exist beside the target and does not, in words.

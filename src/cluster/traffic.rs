@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::cache::to_value;
 use super::kinds::Kind;
 use super::{Cluster, ClusterError};
 use crate::api::checked::ValidatedCanary;
@@ -35,7 +34,7 @@ impl Cluster {
         for tries_left in (0..TRIES).rev() {
             let Err(ClusterError::Conflict { .. }) = sent else { break };
             let live = self.fetch_by_list(kind, &key).await?;
-            let mut writes = router.plan(canary, live.as_ref().map(to_value).as_ref(), intent);
+            let mut writes = router.plan(canary, live.as_ref().map(|live| &**live.json()), intent);
             if tries_left == 0 {
                 writes = writes.into_iter().map(Write::whatever_happened).collect();
             }

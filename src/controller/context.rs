@@ -5,6 +5,7 @@ use tokio_util::task::TaskTracker;
 use super::failures::Failures;
 use super::index::Index;
 use super::options::Options;
+use super::validated::ValidatedCanaries;
 use crate::alerts::Alerts;
 use crate::api::checked::ObjectKey;
 use crate::api::validate::Defaults;
@@ -16,6 +17,7 @@ use crate::server::telemetry::Telemetry;
 /// What every pass needs at hand.
 pub struct Context {
     pub(super) cluster: Cluster,
+    pub(super) validated: ValidatedCanaries,
     pub(super) recorder: Recorder,
     pub(super) metrics: Metrics,
     pub(super) metrics_profile: Option<Profile>,
@@ -34,7 +36,8 @@ impl Context {
     pub(super) fn forget(&self, key: &ObjectKey) {
         self.index.remove(key);
         self.failures.clear(key);
-        self.cluster.doubt(key);
+        self.cluster.forget(key);
+        self.validated.forget(key);
         self.telemetry.forget(key);
     }
 }

@@ -9,5 +9,6 @@ pub mod options;
 mod pass;
 mod run;
 mod tell;
+mod validated;
 
 pub use run::{ControllerError, Parts, run};

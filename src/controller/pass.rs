@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use kube::api::DynamicObject;
 use tracing::warn;
 
 use super::context::Context;
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::CanaryStatus;
-use crate::api::validate::validate;
 use crate::clock;
 use crate::cluster::apply::uid_of;
-use crate::cluster::cache::to_value;
+use crate::cluster::object::Object;
 use crate::cluster::{ClusterError, status_of};
 use crate::rollout::{self, Snapshot};
 
@@ -75,7 +73,7 @@ pub async fn pass(context: &Arc<Context>, key: &ObjectKey) -> Result<Passed, Pas
         return Ok(Passed { next: None, impeded: false });
     };
     let status = status_of(&object).map_err(|source| PassError::Status { key: key.clone(), source })?;
-    match validate(&to_value(&object), &context.defaults) {
+    match context.validated.validate(key, object.json(), &context.defaults) {
         Ok(canary) => run(context, object, &canary, &status).await,
         Err(invalid) => refuse(context, object, key, &status, &invalid.to_string()).await,
     }
@@ -84,16 +82,16 @@ pub async fn pass(context: &Arc<Context>, key: &ObjectKey) -> Result<Passed, Pas
 /// A Canary that can't be used as it is written says so; what runs is left as it is.
 async fn refuse(
     context: &Arc<Context>,
-    object: DynamicObject,
+    object: Object,
     key: &ObjectKey,
     status: &CanaryStatus,
     problem: &str,
 ) -> Result<Passed, PassError> {
     let uid = uid_of(&object);
-    let decision = if object.metadata.deletion_timestamp.is_some() {
+    let decision = if object.is_being_deleted() {
         rollout::let_go(status, problem)
     } else {
-        rollout::refuse(status, object.metadata.generation.unwrap_or_default(), problem, clock::now())
+        rollout::refuse(status, object.generation(), problem, clock::now())
     };
     context.cluster.carry_out_alone(object, &decision).await?;
     context.publish(key, &uid, &decision.notices).await;
@@ -114,7 +112,7 @@ pub async fn failed(context: &Context, key: &ObjectKey, failure: &PassError) -> 
 async fn tell(context: &Context, key: &ObjectKey, problem: &str) -> Result<(), PassError> {
     let Some(object) = context.cluster.canary(key).await? else { return Ok(()) };
     let status = status_of(&object).map_err(|source| PassError::Status { key: key.clone(), source })?;
-    let generation = object.metadata.generation.unwrap_or_default();
+    let generation = object.generation();
     let uid = uid_of(&object);
     let decision = rollout::impeded(&status, generation, problem, clock::now());
     context.cluster.carry_out_alone(object, &decision).await?;
@@ -124,13 +122,14 @@ async fn tell(context: &Context, key: &ObjectKey, problem: &str) -> Result<(), P
 
 async fn run(
     context: &Arc<Context>,
-    object: DynamicObject,
+    object: Object,
     canary: &ValidatedCanary,
     status: &CanaryStatus,
 ) -> Result<Passed, PassError> {
-    let (observed, seen) = context.cluster.observe(canary).await?;
+    let observation = context.cluster.observe(canary).await?;
+    let observed = &observation.observed;
     context.index.set(&canary.key, &observed.watched);
-    let snapshot = Snapshot { canary, status, seen: &seen, measurements: &[], now: clock::now() };
+    let snapshot = Snapshot { canary, status, seen: &observation.seen, measurements: &[], now: clock::now() };
     let measurements = if rollout::needs(&snapshot).measurements {
         context.measure(canary, status, snapshot.now).await
     } else {
@@ -141,7 +140,7 @@ async fn run(
     if let Some(problem) = context.failures.problem(&canary.key) {
         decision = rollout::retried(decision, status, canary.generation, &problem, snapshot.now);
     }
-    let done = context.cluster.carry_out(object, canary, &observed, &decision).await;
+    let done = context.cluster.carry_out(object, canary, observed, &decision).await;
     // A decision that is in the status stands whatever failed after it, and no later pass would tell of it.
     if done.committed || done.failure.is_none() {
         context.report(canary, status, &decision);

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use kube::Client;
-use kube::api::DynamicObject;
 use kube::runtime::Controller;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
@@ -19,15 +18,17 @@ use tracing::{debug, error, info, warn};
 
 use super::options::Options;
 use super::pass::{self, PassError, Passed, pass};
+use super::validated::ValidatedCanaries;
 use super::{context::Context, failures::Failures, index::Index};
 use crate::alerts::Alerts;
 use crate::api::checked::ObjectKey;
 use crate::api::validate::Defaults;
 use crate::clock;
-use crate::cluster::cache::{Cache, Touched, key_of, missing_kinds};
+use crate::cluster::cache::{Cache, Touched, missing_kinds};
 use crate::cluster::events::Recorder;
 use crate::cluster::kinds::Kind;
 use crate::cluster::lease::{LeaderGuard, Leadership};
+use crate::cluster::object::Object;
 use crate::cluster::{self, Cluster};
 use crate::metrics::{Metrics, Profile};
 use crate::outbound::Transport;
@@ -131,6 +132,7 @@ fn context(
     Context {
         recorder: Recorder::new(client, "serin"),
         cluster,
+        validated: ValidatedCanaries::default(),
         defaults,
         telemetry,
         options,
@@ -173,7 +175,7 @@ async fn watch_all(context: &Arc<Context>, mut streams: BTreeMap<Kind, Touched>,
     for (kind, stream) in streams {
         let index = Arc::clone(context);
         let resource = resource.clone();
-        let canaries_of = move |object: DynamicObject| references(&index, kind, &object, &resource);
+        let canaries_of = move |object: Object| references(&index, kind, &object, &resource);
         controller = controller.watches_stream_with(stream, canaries_of, kind.resource());
     }
     let ready = Arc::clone(context);
@@ -195,14 +197,14 @@ async fn watch_all(context: &Arc<Context>, mut streams: BTreeMap<Kind, Touched>,
 fn references(
     context: &Context,
     kind: Kind,
-    object: &DynamicObject,
+    object: &Object,
     resource: &kube::core::ApiResource,
-) -> Vec<ObjectRef<DynamicObject>> {
-    let canaries = context.index.canaries(kind, &key_of(object));
+) -> Vec<ObjectRef<Object>> {
+    let canaries = context.index.canaries(kind, &object.key());
     canaries.into_iter().map(|key| ObjectRef::new_with(&key.name, resource.clone()).within(&key.namespace)).collect()
 }
 
-type Finished<E> = Result<(ObjectRef<DynamicObject>, Action), controller::Error<E, kube::runtime::watcher::Error>>;
+type Finished<E> = Result<(ObjectRef<Object>, Action), controller::Error<E, kube::runtime::watcher::Error>>;
 
 fn finished<E: std::error::Error>(context: &Context, result: Finished<E>) {
     match result {
@@ -215,8 +217,8 @@ fn finished<E: std::error::Error>(context: &Context, result: Finished<E>) {
     }
 }
 
-async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, std::convert::Infallible> {
-    let key = key_of(&object);
+async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, std::convert::Infallible> {
+    let key = object.key();
     // Every cache must be filled before the first decision: what is not listed yet would look absent.
     context.cluster.cache().wait_until_ready().await;
     let started = tokio::time::Instant::now();

@@ -1,6 +1,7 @@
 //! The three Services: the apex that users know, and one each in front of the primary's and the canary's pods.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -18,11 +19,11 @@ const SIDECARS: [&str; 2] = ["istio-proxy", "envoy"];
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExistingServices {
     /// The Service that users know.
-    pub apex: Option<Value>,
+    pub apex: Option<Arc<Value>>,
     /// The Service in front of the primary.
-    pub primary: Option<Value>,
+    pub primary: Option<Arc<Value>>,
     /// The Service in front of the canary.
-    pub canary: Option<Value>,
+    pub canary: Option<Arc<Value>>,
 }
 
 /// Identity of a Service of this Canary.
@@ -273,7 +274,7 @@ mod tests {
                 object["metadata"]["resourceVersion"] = json!("9");
                 object["spec"]["clusterIP"] = json!("10.0.0.1");
                 object["spec"]["sessionAffinity"] = json!("None");
-                object
+                Arc::new(object)
             }
             other => panic!("not a creation: {other:?}"),
         });
@@ -287,11 +288,11 @@ mod tests {
     /// The patch of the apex Service, which must be the only write, and must settle it.
     fn patch_of_apex(canary: &ValidatedCanary, live: &Value) -> Value {
         let mut existing = created(canary);
-        existing.apex = Some(live.clone());
+        existing.apex = Some(Arc::new(live.clone()));
         let writes = planned(canary, &existing);
         let [Write::Merge { id, body }] = writes.as_slice() else { panic!("not one patch: {writes:?}") };
         assert_eq!(id.key, ObjectKey::new("default", "frontend"));
-        existing.apex = Some(merged(live, body));
+        existing.apex = Some(Arc::new(merged(live, body)));
         assert_eq!(planned(canary, &existing), [], "one write settles it");
         body.clone()
     }
@@ -390,7 +391,7 @@ mod tests {
             ),
         ];
         for (name, change, mut expected) in cases {
-            let mut live = created(&canary()).apex.unwrap();
+            let mut live = Arc::unwrap_or_clone(created(&canary()).apex.unwrap());
             change(&mut live);
             set(&mut expected, "metadata", "resourceVersion", json!("9"));
             assert_eq!(patch_of_apex(&canary(), &live), expected, "{name}");
@@ -403,7 +404,7 @@ mod tests {
         let mut existing = created(&canary);
         canary.service.apex.labels = BTreeMap::from([("mine".to_owned(), "wanted".to_owned())]);
         canary.service.unmanaged_labels = vec!["mine".to_owned()];
-        let live = existing.apex.as_mut().unwrap();
+        let live = Arc::make_mut(existing.apex.as_mut().unwrap());
         live["metadata"]["annotations"]["cloud.example/load-balancer"] = json!("x");
         live["metadata"]["labels"]["mine"] = json!("theirs");
         live["spec"]["type"] = json!("LoadBalancer");
@@ -491,7 +492,7 @@ mod tests {
         let mut other = owner();
         other["name"] = json!("other");
         live["metadata"]["ownerReferences"] = json!([other]);
-        let existing = ExistingServices { apex: Some(live), ..ExistingServices::default() };
+        let existing = ExistingServices { apex: Some(Arc::new(live)), ..ExistingServices::default() };
         let error = plan_services(&canary(), &Settings::default(), &target(), &existing, true).unwrap_err().to_string();
         assert!(error.contains("Service frontend.default") && error.contains("belongs to Canary other"), "{error}");
     }

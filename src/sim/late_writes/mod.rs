@@ -297,9 +297,9 @@ async fn a_target_that_is_gone_is_not_made_and_is_seen_to_be_gone() {
     let done = process.act(&[ZERO]).await;
     assert!(is_conflict(&done), "{done:?}");
     assert_eq!(server.get(&target_id()), None);
-    assert_eq!(process.observe().await.0.target, None);
+    assert_eq!(process.observe().await.observed.target, None);
     process.requests();
-    assert_eq!(process.observe().await.0.target, None);
+    assert_eq!(process.observe().await.observed.target, None);
     assert_eq!(process.requests(), [""; 0]);
 }
 

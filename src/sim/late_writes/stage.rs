@@ -14,9 +14,9 @@ use crate::api::validate::{Defaults, validate};
 use crate::cluster::apply::CarriedOut;
 use crate::cluster::cache::Cache;
 use crate::cluster::lease::Leadership;
-use crate::cluster::observe::Observed;
+use crate::cluster::observation::Observation;
 use crate::cluster::{Cluster, Parts, status_of};
-use crate::rollout::{Action, Decision, ResourceId, Revision, Seen};
+use crate::rollout::{Action, Decision, ResourceId, Revision};
 use crate::sim::api_server::{ApiServer, Caller, Delivery, Interposer, Plan, RequestInfo};
 use crate::workload::Settings;
 
@@ -151,24 +151,24 @@ impl Process {
         validate(&object, &defaults).unwrap()
     }
 
-    pub async fn observe(&self) -> (Observed, Seen) {
+    pub async fn observe(&self) -> Arc<Observation> {
         self.cluster.observe(&self.canary()).await.unwrap()
     }
 
     /// The revision that the target is at.
     pub async fn revision(&self) -> Revision {
-        self.observe().await.1.target.unwrap().unwrap().revision
+        self.observe().await.seen.target.clone().unwrap().unwrap().revision
     }
 
     /// Observes, and carries out what was decided by somebody else.
     pub async fn act(&self, actions: &[Action]) -> CarriedOut {
         let canary = self.canary();
         let object = self.cluster.canary(&canary.key).await.unwrap().unwrap();
-        let (observed, _) = self.observe().await;
+        let observation = self.observe().await;
         let mut status = status_of(&object).unwrap();
         status.canary_weight += 1;
         let decision = Decision { status, actions: actions.to_vec(), notices: Vec::new(), next: None };
-        self.cluster.carry_out(object, &canary, &observed, &decision).await
+        self.cluster.carry_out(object, &canary, &observation.observed, &decision).await
     }
 
     /// The same where nothing is in the way.
