@@ -269,7 +269,7 @@ fn services(canary: &ValidatedCanary, world: &mut Value, target: &Value, apex: b
             other => panic!("not how a Service is written: {other:?}"),
         };
         let Some(place) = names.get(&name) else { panic!("a Service of another name: {name}") };
-        if let Some(after) = applied(there(world, place).as_ref(), &write) {
+        if let Some(after) = applied(there(world, place).as_deref(), &write) {
             world["services"][*place] = after;
         }
     }
