@@ -31,6 +31,8 @@ use crate::clock::{self, SimulatedClock};
 
 /// Exit code of a process that was told to stop, as shells count it for SIGINT.
 const STOPPED: u8 = 130;
+/// The image of the demo's applications.
+const IMAGE: &str = "ghcr.io/serin-dev/testbed-app";
 /// How long is "until somebody ends it".
 const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -53,6 +55,13 @@ pub struct DemoArgs {
     /// With --kubeconfig-out: end by itself so many seconds after the scenario
     #[arg(long, value_name = "SECONDS", requires = "kubeconfig_out")]
     stay: Option<u32>,
+    /// How this program was called.
+    #[arg(skip = program())]
+    program: String,
+}
+
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "serin".to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -153,7 +162,7 @@ async fn played<W: Write>(
     show.play().await?;
     let as_promised = show.check(scenario);
     show.summarize()?;
-    next(arguments, show)?;
+    next(arguments, scenario, show)?;
     let Some(path) = &arguments.kubeconfig_out else { return Ok(as_promised?) };
     // Whoever has kubectl may have made it end in another way.
     let until = arguments.stay.map_or("Ctrl-C".to_owned(), |seconds| format!("{seconds} s from now"));
@@ -166,12 +175,10 @@ async fn played<W: Write>(
 fn begin<W: Write>(arguments: &DemoArgs, scenario: &Scenario, show: &mut Show<W>) -> io::Result<()> {
     let screen = show.screen();
     screen.say(Tone::Heading, &format!("Serin: {}", scenario.shows))?;
-    let mut text =
-        "The controller is the real one. The cluster, its users and its Prometheus are in this process.".to_owned();
-    if (arguments.speed - 1.0).abs() > f64::EPSILON {
-        text += &format!(" Time goes {} times as fast.", arguments.speed);
-    }
-    screen.say(Tone::Faint, &text)?;
+    let about = "The controller is the real one. The cluster, its users and its Prometheus are in this process.";
+    let is_sped_up = (arguments.speed - 1.0).abs() > f64::EPSILON;
+    let speed = if is_sped_up { format!(" Time goes {} times as fast.", arguments.speed) } else { String::new() };
+    screen.say(Tone::Faint, &format!("{about}{speed}"))?;
     if let Some(path) = &arguments.kubeconfig_out {
         let path = path.display();
         screen.say(Tone::Plain, &format!("In another terminal: kubectl --kubeconfig {path} get canaries -w"))?;
@@ -179,35 +186,34 @@ fn begin<W: Write>(arguments: &DemoArgs, scenario: &Scenario, show: &mut Show<W>
     screen.say(Tone::Plain, "")
 }
 
-/// What to try after this.
-fn next<W: Write>(arguments: &DemoArgs, show: &mut Show<W>) -> io::Result<()> {
+/// What to try after this: commands, and why.
+fn next<W: Write>(arguments: &DemoArgs, scenario: &Scenario, show: &mut Show<W>) -> io::Result<()> {
+    let program = &arguments.program;
+    let mut ideas: Vec<(String, &str)> = match &arguments.kubeconfig_out {
+        Some(path) => {
+            let kubectl = format!("kubectl --kubeconfig {}", path.display());
+            let application = scenario.endings.first().map_or("frontend", |(application, ..)| application);
+            let image = format!("app={IMAGE}:9.0.0");
+            vec![
+                (format!("{kubectl} describe canary {application}"), "what it says of the last run"),
+                (format!("{kubectl} set image deployment/{application} {image}"), "ship a release"),
+                (format!("{kubectl} set env deployment/{application} ERROR_RATE=0.2"), "ship a bad one"),
+            ]
+        }
+        None => {
+            vec![(format!("{program} demo --kubeconfig-out demo.yaml"), "the same, with a cluster for your kubectl")]
+        }
+    };
+    ideas.extend([
+        (format!("{program} demo --list"), "an outage of Prometheus, a killed controller, and more"),
+        ("examples/frontend".to_owned(), "a first canary for your own cluster; README.md says how"),
+        ("make demo".to_owned(), "the same on a real API server, Envoy and Prometheus, from a clone of Serin"),
+    ]);
     let screen = show.screen();
     screen.say(Tone::Heading, "\nWhat to try next")?;
-    let kubectl = match &arguments.kubeconfig_out {
-        Some(path) => {
-            let path = path.display();
-            let commands = [
-                format!("kubectl --kubeconfig {path} describe canary frontend"),
-                format!(
-                    "kubectl --kubeconfig {path} set image deployment/frontend app=ghcr.io/serin-dev/testbed-app:1.3.0"
-                ),
-                format!("kubectl --kubeconfig {path} set env deployment/frontend ERROR_RATE=0.2"),
-            ];
-            commands.into_iter().map(|command| (command, "".to_owned())).collect()
-        }
-        None => vec![(
-            "serin demo --kubeconfig-out demo.yaml".to_owned(),
-            "the same with a cluster for your kubectl".to_owned(),
-        )],
-    };
-    let others = [
-        ("serin demo --list", "an outage of Prometheus, a killed controller, and more"),
-        ("examples/frontend", "a first canary for your own cluster; README.md says how"),
-        ("make demo", "the same on a real API server, Envoy and Prometheus, from a clone of Serin"),
-    ];
-    for (what, why) in kubectl.into_iter().chain(others.map(|(what, why)| (what.to_owned(), why.to_owned()))) {
-        let line = if why.is_empty() { format!("  {what}") } else { format!("  {what:<38} {why}") };
-        screen.say(Tone::Plain, &line)?;
+    for (what, why) in ideas {
+        screen.say(Tone::Plain, &format!("  {what}"))?;
+        screen.say(Tone::Faint, &format!("      {why}"))?;
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ impl Rollout {
     fn read(&mut self, canary: &Value) {
         let namespace = text(canary, "/metadata/namespace").unwrap_or_default();
         let target = text(canary, "/spec/targetRef/name").unwrap_or_default();
-        self.name = text(canary, "/metadata/name").unwrap_or_default().to_owned();
+        text(canary, "/metadata/name").unwrap_or_default().clone_into(&mut self.name);
         self.service = ObjectKey::new(namespace, text(canary, "/spec/service/name").unwrap_or(target));
         self.port = integer(canary, "/spec/service/port").and_then(|port| u16::try_from(port).ok()).unwrap_or(80);
         self.host = items(canary, "/spec/service/hosts").first().and_then(Value::as_str).map(str::to_owned);
@@ -81,15 +81,23 @@ impl Rollout {
         // A status that somebody wrote by hand may be unreadable.
         let status = canary.get("status").cloned().unwrap_or_default();
         self.status = serde_json::from_value(status).unwrap_or_default();
-        let Rollout { version, status, .. } = self;
-        for revision in [&status.revisions.observed, &status.revisions.pinned] {
-            if !revision.is_empty() {
-                self.versions.entry(revision.clone()).or_insert_with(|| version.clone());
-            }
+        for revision in [self.status.revisions.observed.clone(), self.status.revisions.pinned.clone()] {
+            self.name_revision(revision);
         }
         if let Some(promoted) = self.versions.get(&self.status.revisions.promoted) {
             self.promoted.clone_from(promoted);
         }
+    }
+
+    /// A revision is called as the version that the target is at; one that differs in something else, also by its hash.
+    fn name_revision(&mut self, revision: String) {
+        if revision.is_empty() || self.versions.contains_key(&revision) {
+            return;
+        }
+        let is_taken = self.versions.values().any(|version| *version == self.version);
+        let hash = revision.get(..6).unwrap_or(&revision);
+        let name = if is_taken { format!("{} ({hash})", self.version) } else { self.version.clone() };
+        self.versions.insert(revision, name);
     }
 
     /// How a version's last run ended.
@@ -138,7 +146,7 @@ impl Watcher {
         match (field("/kind"), change.kind) {
             ("Canary", ChangeKind::Deleted) => self.rollouts.remove(&key).map(|_| Seen::Gone(key)),
             ("Canary", _) => self.canary(key, object),
-            ("Deployment", ChangeKind::Added | ChangeKind::Modified) => self.deployment(key, object),
+            ("Deployment", ChangeKind::Added | ChangeKind::Modified) => self.deployment(&key, object),
             ("Event", ChangeKind::Added | ChangeKind::Modified) if field("/regarding/kind") == "Canary" => {
                 let about = field("/regarding/name").to_owned();
                 Some(Seen::Event(about, field("/type") == "Warning", field("/note").to_owned()))
@@ -161,7 +169,7 @@ impl Watcher {
         Some(Seen::Rollout(before.map(Box::new), Box::new(now)))
     }
 
-    fn deployment(&mut self, key: ObjectKey, object: &Value) -> Option<Seen> {
+    fn deployment(&mut self, key: &ObjectKey, object: &Value) -> Option<Seen> {
         let image = text(object, "/spec/template/spec/containers/0/image").unwrap_or_default();
         let version = version(image).to_owned();
         let before = self.versions.insert(key.clone(), version.clone());

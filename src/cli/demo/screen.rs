@@ -137,26 +137,19 @@ impl<W: Write> Screen<W> {
     /// Writes lines where the panel stood, and the panel below them, all at once so that nothing flickers.
     fn emit(&mut self, lines: &[String]) -> io::Result<()> {
         let mut text = String::new();
-        if !self.look.is_live {
-            for line in lines {
-                text += line;
-                text.push('\n');
-            }
-        } else {
+        if self.look.is_live {
             if self.drawn > 0 {
-                text += &format!("\x1b[{}A\r", self.drawn);
+                text.extend(["\x1b[", &self.drawn.to_string(), "A\r"]);
             }
             // Without cursor, and cut off at the margin: a wrapped line could not be replaced.
             text += "\x1b[?25l";
-            for line in lines {
-                text += &format!("{line}\x1b[K\n");
-            }
+            text.extend(lines.iter().flat_map(|line| [line, "\x1b[K\n"]));
             text += "\x1b[?7l";
-            for line in &self.panel {
-                text += &format!("{line}\x1b[K\n");
-            }
+            text.extend(self.panel.iter().flat_map(|line| [line, "\x1b[K\n"]));
             text += "\x1b[?7h\x1b[J\x1b[?25h";
             self.drawn = self.panel.len();
+        } else {
+            text.extend(lines.iter().flat_map(|line| [line, "\n"]));
         }
         self.out.write_all(text.as_bytes())?;
         self.out.flush()

@@ -329,14 +329,15 @@ impl<W: Write> Show<W> {
         }
         let users = |service, requests_per_second| Users { service, host: rollout.host.clone(), requests_per_second };
         let mut all = vec![users(rollout.service.clone(), USERS_PER_SECOND)];
-        let mut words = format!("{USERS_PER_SECOND} requests a second from now on");
+        let mut testers = String::new();
         if rollout.is_apart {
             let service = ObjectKey::new(&rollout.service.namespace, format!("{}-canary", rollout.service.name));
             all.push(Users { host: None, ..users(service, TESTERS_PER_SECOND) });
-            words += &format!(", and {TESTERS_PER_SECOND} of testers to whatever is tried");
+            testers = format!(", and {TESTERS_PER_SECOND} of testers to whatever is tried");
         }
         self.users.insert(canary, all);
         self.send_users();
+        let words = format!("{USERS_PER_SECOND} requests a second from now on{testers}");
         self.tell(&rollout.name, "users", Tone::Plain, &words)
     }
 

@@ -93,7 +93,7 @@ impl Books {
 impl Record {
     fn told(&self, ended: &Ended) -> (Tone, String) {
         let Self { application, version, .. } = self;
-        let seconds = (ended.moment.at - self.began.at).as_secs_f64();
+        let seconds = ended.moment.at.saturating_sub(self.began.at).as_secs_f64();
         let met = self.settled.unwrap_or(ended.moment.tally.users) - self.began.tally.users;
         let users = format!("{} requests of its users failed in that time", met.text());
         match ended.run.outcome {
@@ -121,7 +121,7 @@ impl Record {
         let Some(exposed) = self.exposed else { return format!("{first} It got no traffic.") };
         let share = (ended.moment.tally.canary - exposed.tally.canary).failing_share();
         let requests = ended.moment.tally.users - exposed.tally.users;
-        let time = (ended.moment.at - exposed.at).as_secs_f64();
+        let time = ended.moment.at.saturating_sub(exposed.at).as_secs_f64();
         format!(
             "{first} While it had traffic, for {time:.0} s, {} requests of its users failed. Had it simply been rolled out \
              to everybody, about {} would have, and more until somebody noticed.",

@@ -6,7 +6,14 @@ use super::*;
 use crate::api::status::Outcome;
 
 fn arguments(scenario: &str) -> DemoArgs {
-    DemoArgs { scenario: scenario.to_owned(), list: false, speed: 1.0, kubeconfig_out: None, stay: None }
+    DemoArgs {
+        scenario: scenario.to_owned(),
+        list: false,
+        speed: 1.0,
+        kubeconfig_out: None,
+        stay: None,
+        program: "serin".to_owned(),
+    }
 }
 
 /// What a scenario prints where it is no terminal, and how it ends.

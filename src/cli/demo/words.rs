@@ -27,9 +27,7 @@ pub fn story(before: Option<&Rollout>, now: &Rollout) -> Vec<Line> {
     if let Some(why) = now.stalled().filter(|why| before.stalled() != Some(why)) {
         lines.push(line(Tone::Bad, "stalled", why.to_owned()));
     }
-    if before.is_running() && now.is_running() && before.status.revisions.pinned != now.status.revisions.pinned {
-        lines.push(begun(before, now));
-    } else if now.is_running() && !before.is_running() {
+    if now.is_running() && now.status.revisions.pinned != before.status.revisions.pinned {
         lines.push(begun(before, now));
     } else if now.status.checks != before.status.checks && !now.status.checks.is_empty() {
         lines.push(checked(before, now));
