@@ -1,7 +1,7 @@
 //! What the watches have seen, overlaid with what Serin itself wrote and read since: a cache may lag behind our own
 //! writes, and a decision made from before them would be made twice.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::kinds::Kind;
 use super::object::Object;
+use super::vanished::Vanished;
 use super::watch_retries;
 use crate::api::checked::ObjectKey;
 
@@ -36,6 +37,19 @@ pub struct Cache {
     stores: HashMap<Kind, Store<Object>>,
     unlisted: Unlisted,
     own: Own,
+    doubts: Doubts,
+}
+
+/// Objects of which the cache may be behind what is there: a write was refused as out of date or ended in the unknown, or
+/// they went away while nobody watched. Clones share them.
+#[derive(Clone, Default)]
+pub struct Doubts(Arc<Mutex<HashSet<(Kind, ObjectKey)>>>);
+
+impl Doubts {
+    /// All of them.
+    pub fn lock(&self) -> MutexGuard<'_, HashSet<(Kind, ObjectKey)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Cache {
@@ -45,7 +59,7 @@ impl Cache {
         let mut stores = HashMap::new();
         let mut streams = BTreeMap::new();
         let unlisted = Unlisted::new(Kind::ALL.into_iter().filter(|kind| !missing.contains(kind)));
-        let own = Own::default();
+        let (own, doubts) = (Own::default(), Doubts::default());
         for kind in Kind::ALL {
             let resource = kind.resource();
             let writer = Writer::new(resource.clone());
@@ -70,6 +84,8 @@ impl Cache {
                     }
                 })
                 .modify(move |object| trim(kind, object))
+                .map_ok(with_vanished(kind, doubts.clone()))
+                .try_flatten()
                 .reflect(writer)
                 .inspect_ok(move |event| {
                     if matches!(event, Event::InitDone) {
@@ -80,7 +96,12 @@ impl Cache {
                 .boxed();
             streams.insert(kind, touched);
         }
-        (Self { stores, unlisted, own }, streams)
+        (Self { stores, unlisted, own, doubts }, streams)
+    }
+
+    /// The objects that are to be read again before a decision rests on them.
+    pub fn doubts(&self) -> &Doubts {
+        &self.doubts
     }
 
     /// The store of the Canaries, for the controller.
@@ -124,6 +145,22 @@ impl Cache {
         }
     }
 }
+
+/// An event, followed by the deletions that it is silent about. Whether our own last answer to such an object came before
+/// or after it went can't be told: it is read again.
+fn with_vanished(kind: Kind, doubts: Doubts) -> impl FnMut(Event<Object>) -> Flat {
+    let mut vanished = Vanished::default();
+    move |event| {
+        let gone = vanished.found_by(&event);
+        if !kind.metadata_only() {
+            doubts.lock().extend(gone.iter().map(|object| (kind, object.key())));
+        }
+        let events: Vec<_> = std::iter::once(event).chain(gone.into_iter().map(Event::Delete)).map(Ok).collect();
+        stream::iter(events)
+    }
+}
+
+type Flat = stream::Iter<std::vec::IntoIter<Result<Event<Object>, watcher::Error>>>;
 
 /// Takes out of an object what no pass needs.
 fn trim(kind: Kind, object: &mut Object) {

@@ -10,6 +10,7 @@ pub mod object;
 pub mod observation;
 mod observe;
 mod traffic;
+mod vanished;
 mod watch_retries;
 
 use std::collections::{BTreeMap, HashSet};
@@ -128,9 +129,6 @@ pub struct Cluster {
     /// Canaries that were read from the API server or written since this process leads: for those, the cache with our
     /// own writes on top is as new as anything we did.
     confirmed: Mutex<HashSet<ObjectKey>>,
-    /// Objects of which a write was refused as out of date, or ended in the unknown: what the cache has of them may be
-    /// older than what is there.
-    doubted: Mutex<HashSet<(Kind, ObjectKey)>>,
 }
 
 /// What a [`Cluster`] is made of.
@@ -163,7 +161,6 @@ impl Cluster {
             missing_kinds,
             guard,
             confirmed: Mutex::default(),
-            doubted: Mutex::default(),
         }
     }
 
@@ -265,12 +262,12 @@ impl Cluster {
     /// be read stays in doubt, and nobody waits for it: what is decided from an old view of it is refused by its version.
     async fn resolve_doubts(&self, objects: &[(Kind, ObjectKey)]) -> bool {
         let doubted: Vec<_> = {
-            let doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+            let doubted = self.cache.doubts().lock();
             objects.iter().filter(|object| doubted.contains(*object)).cloned().collect()
         };
         for (kind, key) in &doubted {
             if self.fetch_by_list(*kind, key).await.is_ok() {
-                self.doubted.lock().unwrap_or_else(PoisonError::into_inner).remove(&(*kind, key.clone()));
+                self.cache.doubts().lock().remove(&(*kind, key.clone()));
             }
         }
         !doubted.is_empty()
@@ -297,7 +294,7 @@ impl Cluster {
             Some(Kind::Canary) => self.doubt(&key),
             // The copies of configuration are read before each write.
             Some(kind) if !kind.metadata_only() && !failure.is_refusal() => {
-                self.doubted.lock().unwrap_or_else(PoisonError::into_inner).insert((kind, key));
+                self.cache.doubts().lock().insert((kind, key));
             }
             _ => {}
         }
