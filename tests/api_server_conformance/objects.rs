@@ -228,21 +228,18 @@ fn service(random: &mut Random) -> Value {
 
 fn pod_status(random: &mut Random, conditions: &Value) -> Value {
     let time = "2026-01-02T03:04:05Z";
-    let mut containers = Vec::new();
-    // Of containers that the pod has.
-    for name in ["app"] {
-        let state = random.pick(&[
-            json!({"running": {"startedAt": time}}),
-            json!({"waiting": {"reason": "CrashLoopBackOff"}}),
-            json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
-            json!({"terminated": {"exitCode": 3}}),
-        ]);
-        containers.push(json!({"name": name, "image": "app:1", "imageID": "", "ready": random.percent(50), "restartCount": random.below(2), "state": state}));
-    }
+    let state = random.pick(&[
+        json!({"running": {"startedAt": time}}),
+        json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+        json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
+        json!({"terminated": {"exitCode": 3}}),
+    ]);
+    // Of the container that every pod has.
+    let container = json!({"name": "app", "image": "app:1", "imageID": "", "ready": random.percent(50), "restartCount": random.below(2), "state": state});
     let mut status =
         json!({"phase": random.pick(&["Pending", "Running", "Succeeded", "Failed"]), "conditions": conditions});
     if random.percent(70) {
-        status["containerStatuses"] = json!(containers);
+        status["containerStatuses"] = json!([container]);
     }
     if random.percent(10) {
         status["reason"] = json!("Evicted");
