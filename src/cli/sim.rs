@@ -8,11 +8,12 @@ use tokio::time::Instant;
 
 use crate::controller::logs::{self, LogFormat, LogLevel};
 use crate::sim::campaign::{self, Report};
-use crate::sim::crash_points;
 use crate::sim::world::{self, Plan};
+use crate::sim::{crash_points, regressions};
 
 /// Command line of `serin sim`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct SimArgs {
     /// Seed of the first world.
     #[arg(long, default_value_t = 0)]
@@ -32,6 +33,9 @@ pub struct SimArgs {
     /// Run every crash point of every strategy instead of random worlds.
     #[arg(long, conflicts_with_all = ["seed", "count", "without", "trace"])]
     crash_points: bool,
+    /// Run the worlds that other controllers did not pass.
+    #[arg(long, conflicts_with_all = ["seed", "count", "without", "trace", "crash_points"])]
+    regressions: bool,
     /// Threads to run worlds on; all cores by default.
     #[arg(long)]
     threads: Option<usize>,
@@ -43,8 +47,13 @@ pub fn run(arguments: &SimArgs, out: &mut impl Write) -> ExitCode {
         // It fails only where there is a log already.
         let _ = logs::install(LogLevel::Trace, LogFormat::Text);
     }
-    let told =
-        if arguments.trace || !arguments.without.is_empty() { one(arguments, out) } else { many(arguments, out) };
+    let told = if arguments.regressions {
+        bugs_of_others(out)
+    } else if arguments.trace || !arguments.without.is_empty() {
+        one(arguments, out)
+    } else {
+        many(arguments, out)
+    };
     told.unwrap_or(ExitCode::from(2))
 }
 
@@ -59,6 +68,19 @@ fn one(arguments: &SimArgs, out: &mut impl Write) -> io::Result<ExitCode> {
         writeln!(out, "broken: {broken}")?;
     }
     Ok(if outcome.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn bugs_of_others(out: &mut impl Write) -> io::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for world in regressions::all() {
+        let wrong = world.run();
+        writeln!(out, "{} {} ({})", if wrong.is_empty() { "ok    " } else { "FAILED" }, world.name, world.origin)?;
+        for what in &wrong {
+            writeln!(out, "  {what}")?;
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
 }
 
 fn many(arguments: &SimArgs, out: &mut impl Write) -> io::Result<ExitCode> {

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
+#[cfg(test)]
+use super::mistakes::{self, Mistake};
 use super::object::Object;
 use super::observation::Observed;
 use super::observe::kind_of;
@@ -67,11 +69,19 @@ impl Cluster {
                     object = self.commit(object, &decision.status).await?;
                     done.committed = true;
                 }
+                #[cfg(test)]
+                Action::SendAlerts if mistakes::sends_before_taking(&decision.status.pending.alerts) => {
+                    done.alerts.clone_from(&decision.status.pending.alerts);
+                }
                 Action::SendAlerts => {
                     let mut status = decision.status.clone();
                     let alerts = std::mem::take(&mut status.pending.alerts);
                     object = self.commit(object, &status).await?;
                     done.alerts = alerts;
+                    #[cfg(test)]
+                    if mistakes::is_made(Mistake::SendBeforeTaking) {
+                        done.alerts.clear();
+                    }
                 }
                 Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
                 Action::Route(intent) => self.move_traffic(canary, observed.route.as_deref(), intent).await?,
@@ -149,7 +159,17 @@ impl Cluster {
         let object = object.with_status(status);
         self.guard()?;
         let api = self.api(Kind::Canary, &key.namespace);
+        #[cfg(test)]
+        let object = if mistakes::is_made(Mistake::TrustTheCache) {
+            mistakes::overwriting(object, api.get(&key.name).await.ok())
+        } else {
+            object
+        };
         let answer = api.replace_status(&key.name, &written_by_serin(), &object).await;
+        #[cfg(test)]
+        if mistakes::is_made(Mistake::IgnoreConflicts) && answer.is_err() {
+            return Ok(object);
+        }
         let written = answer.map_err(|error| self.failed("write the status of", "Canary", &key, error))?;
         self.cache.remember(Kind::Canary, written.clone());
         Ok(written)
@@ -180,7 +200,10 @@ impl Cluster {
         let moved = || ClusterError::TargetMoved { target: key.clone() };
         let target = self.fetch(Kind::Deployment, &key).await?.ok_or_else(moved)?.json().clone();
         let (originals, checksums) = self.configs(canary, &target).await?;
-        if workload::revision(&target, &checksums).id != decided.id {
+        let is_as_decided = workload::revision(&target, &checksums).id == decided.id;
+        #[cfg(test)]
+        let is_as_decided = is_as_decided || mistakes::is_made(Mistake::PromoteWithoutLook);
+        if !is_as_decided {
             return Err(moved());
         }
         for (kind, original) in &originals {
@@ -237,6 +260,8 @@ impl Cluster {
     /// Sends one planned request.
     async fn send(&self, write: &Write) -> Result<(), ClusterError> {
         self.guard()?;
+        #[cfg(test)]
+        let write = &mistakes::misprinted(write);
         match write {
             Write::Apply(object) => self.apply(object).await,
             Write::Create(object) => self.create(object).await,

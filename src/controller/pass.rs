@@ -11,6 +11,8 @@ use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::CanaryStatus;
 use crate::clock;
 use crate::cluster::apply::uid_of;
+#[cfg(test)]
+use crate::cluster::mistakes::{self, Mistake};
 use crate::cluster::object::Object;
 use crate::cluster::{ClusterError, status_of};
 use crate::rollout::{self, Snapshot};
@@ -87,6 +89,10 @@ async fn refuse(
     status: &CanaryStatus,
     problem: &str,
 ) -> Result<Passed, PassError> {
+    #[cfg(test)]
+    if mistakes::is_made(Mistake::HideTheBroken) {
+        return Ok(Passed { next: None, impeded: false });
+    }
     let uid = uid_of(&object);
     let decision = if object.is_being_deleted() {
         rollout::let_go(status, problem)
@@ -126,6 +132,8 @@ async fn run(
     canary: &ValidatedCanary,
     status: &CanaryStatus,
 ) -> Result<Passed, PassError> {
+    #[cfg(test)]
+    let status = &mistakes::misread(status);
     let observation = context.cluster.observe(canary).await?;
     let observed = &observation.observed;
     context.index.set(&canary.key, &observed.watched);
@@ -135,16 +143,28 @@ async fn run(
     } else {
         Vec::new()
     };
+    #[cfg(test)]
+    let measurements = mistakes::forged(measurements);
     // At the same time as before: what was not due then was not measured.
     let mut decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
     if let Some(problem) = context.failures.problem(&canary.key) {
         decision = rollout::retried(decision, status, canary.generation, &problem, snapshot.now);
+    }
+    #[cfg(test)]
+    let decision = mistakes::spoilt(&snapshot, decision);
+    #[cfg(test)]
+    if mistakes::is_made(Mistake::TellFirst) {
+        context.publish(&canary.key, &canary.uid, &decision.notices).await;
     }
     let done = context.cluster.carry_out(object, canary, observed, &decision).await;
     // A decision that is in the status stands whatever failed after it, and no later pass would tell of it.
     if done.committed || done.failure.is_none() {
         context.report(canary, status, &decision);
         context.send_alerts(canary, &done.alerts);
+        #[cfg(test)]
+        if mistakes::is_made(Mistake::TellTwice) {
+            context.send_alerts(canary, &done.alerts);
+        }
         context.publish(&canary.key, &canary.uid, &decision.notices).await;
     }
     if let Some(failure) = done.failure {

@@ -28,6 +28,8 @@ use crate::cluster::cache::{Cache, Touched, missing_kinds};
 use crate::cluster::events::Recorder;
 use crate::cluster::kinds::Kind;
 use crate::cluster::lease::{LeaderGuard, Leadership};
+#[cfg(test)]
+use crate::cluster::mistakes::{self, Mistake};
 use crate::cluster::object::Object;
 use crate::cluster::{self, Cluster};
 use crate::metrics::{Metrics, Profile};
@@ -75,6 +77,8 @@ pub struct Parts {
 /// The loop ended before it was told to; the process should end, and start anew.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), ControllerError> {
     let Parts { options, telemetry, mut leadership, client, transport } = parts;
+    #[cfg(test)]
+    mistakes::process_starts();
     // A standby has nothing to list, so nothing to wait for.
     telemetry.report_caches(&[]);
     let guard = tokio::select! {
@@ -108,6 +112,12 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Contro
 }
 
 async fn leading(leadership: &mut watch::Receiver<Leadership>) -> Result<LeaderGuard, ControllerError> {
+    #[cfg(test)]
+    if mistakes::is_made(Mistake::IgnoreTheLease)
+        && let Leadership::Leading(guard) = Leadership::uncontested()
+    {
+        return Ok(guard);
+    }
     let gone = |_| ControllerError::LeadershipGone;
     let now = leadership.wait_for(Leadership::is_leader_now).await.map_err(gone)?;
     match &*now {

@@ -7,7 +7,7 @@ use super::world;
 use super::world::plan::{Checks, Crash, Edit, Happening, Plan, Quality, Shape, Side, Strategy, What};
 
 /// When the release comes: the Canary is initialized by then.
-const RELEASE_AT: Duration = Duration::from_secs(20);
+pub const RELEASE_AT: Duration = Duration::from_secs(20);
 
 /// A world without chance, by its name.
 pub fn stories() -> Vec<(&'static str, Plan)> {
@@ -80,24 +80,29 @@ pub fn stories() -> Vec<(&'static str, Plan)> {
 
 /// Each story, and each with every crash in it.
 pub fn plans() -> impl Iterator<Item = Plan> + Send {
-    stories().into_iter().flat_map(|(_, story)| {
-        let writes = u32::try_from(world::run(&story).controller_writes).unwrap_or(u32::MAX);
-        let crashes = move |write| [Crash::Before, Crash::Unanswered, Crash::After].map(|crash| (write, crash));
-        let points = (1..=writes).flat_map(crashes);
-        let spoilt = story.clone();
-        std::iter::once(story).chain(points.map(move |(write, crash)| {
-            let mut plan = spoilt.clone();
-            plan.happenings.insert(0, Happening { at: Duration::ZERO, what: What::CrashAtWrite(write, crash) });
-            plan
-        }))
-    })
+    stories().into_iter().flat_map(|(_, story)| around(story))
 }
 
-fn happening(seconds_after_release: u64, what: What) -> Happening {
+/// A story, and the same with every crash in it.
+pub fn around(story: Plan) -> impl Iterator<Item = Plan> + Send {
+    let writes = u32::try_from(world::run(&story).controller_writes).unwrap_or(u32::MAX);
+    let crashes = move |write| [Crash::Before, Crash::Unanswered, Crash::After].map(|crash| (write, crash));
+    let points = (1..=writes).flat_map(crashes);
+    let spoilt = story.clone();
+    std::iter::once(story).chain(points.map(move |(write, crash)| {
+        let mut plan = spoilt.clone();
+        plan.happenings.insert(0, Happening { at: Duration::ZERO, what: What::CrashAtWrite(write, crash) });
+        plan
+    }))
+}
+
+/// Something that happens so many seconds after the release of a story.
+pub fn happening(seconds_after_release: u64, what: What) -> Happening {
     Happening { at: RELEASE_AT + Duration::from_secs(seconds_after_release), what }
 }
 
-fn shape(strategy: Strategy) -> Shape {
+/// What stories have in common, with this strategy.
+pub fn shape(strategy: Strategy) -> Shape {
     Shape {
         strategy,
         interval_seconds: 5,

@@ -16,10 +16,13 @@ mod metadata;
 pub mod model;
 pub mod prometheus;
 pub mod promises;
+pub mod regressions;
 pub mod roles;
 pub mod settings;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod traffic;
 pub mod users;
 pub mod view;

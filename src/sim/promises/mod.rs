@@ -2,6 +2,7 @@
 //! controller only from outside: by what it asks, writes and tells.
 
 mod answers;
+mod leader;
 mod pair;
 mod people;
 mod rest;
@@ -63,6 +64,33 @@ pub enum Promise {
     LeastPrivilege,
     /// Once faults stop, the run is promoted or rolled back, and stays.
     SettledMeansSettled,
+    /// D9: where somebody else has led for long, a process writes nothing.
+    OnlyTheLeaderWrites,
+}
+
+impl Promise {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::UsersFirst,
+        Self::WeightsAddUp,
+        Self::NoTrafficWithoutPods,
+        Self::OnlyWhatWasAnalysedIsPromoted,
+        Self::ExposureIsCommittedBeforeItIsRouted,
+        Self::ExposureGrowsOnlyByAPassingVerdict,
+        Self::OneStepPerInterval,
+        Self::NoRevisionIsLost,
+        Self::NotKnowingIsNotFailing,
+        Self::RefusedNeverRisesAgain,
+        Self::PodsStayWhileThereIsTraffic,
+        Self::EveryDecisionExplainsItself,
+        Self::ReadyTellsTheTruth,
+        Self::IdleIsFree,
+        Self::OneBrokenCanaryHurtsOnlyItself,
+        Self::GitStaysInCharge,
+        Self::LeastPrivilege,
+        Self::SettledMeansSettled,
+        Self::OnlyTheLeaderWrites,
+    ];
 }
 
 /// A promise that was broken.
@@ -128,6 +156,7 @@ pub struct Promises {
     status: StatusBooks,
     answers: answers::Books,
     people: people::Books,
+    leader: leader::Books,
     /// Images and configurations by the revision that they make.
     revisions: BTreeMap<String, pair::Content>,
     /// Revisions that may become the primary.
@@ -148,6 +177,7 @@ impl Promises {
             status: StatusBooks::default(),
             answers: answers::Books::default(),
             people: people::Books::default(),
+            leader: leader::Books::default(),
             revisions: BTreeMap::new(),
             analysed: BTreeSet::new(),
             requests: 0,
@@ -168,6 +198,11 @@ impl Promises {
     /// Looks at a committed write.
     pub fn wrote(&mut self, record: &WriteRecord) {
         let by_serin = record.user.starts_with(SERIN);
+        if record.id.kind == "Lease" {
+            self.lease_written(record);
+        } else if by_serin {
+            self.leads(&record.user);
+        }
         match record.id.kind.as_str() {
             "Canary" if by_serin => self.canary_written(record),
             "HTTPRoute" if by_serin => self.route_written(record),

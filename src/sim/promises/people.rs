@@ -74,10 +74,28 @@ impl Promises {
         *self.people.events.entry(reason.to_owned()).or_default() += 1;
         let is_ours = text(event, "/regarding/name") == Some(&self.pair.canary.name);
         let is_failed = self.committed().is_some_and(|status| status.phase == Phase::Failed);
+        if is_ours && reason == "Failed" {
+            let (told, decided) = (self.told_of_rollbacks(), self.people.rollbacks);
+            self.keep(Promise::UsersFirst, told <= decided, || {
+                format!("{told} rollbacks were told, {decided} decided")
+            });
+        }
         if is_ours && reason == "RolledBack" && is_failed {
             let routed = self.routed_weight().unwrap_or(0);
             self.keep(Promise::UsersFirst, routed == 0, || format!("told of a rollback with the route at {routed}"));
         }
+    }
+
+    /// Rollbacks that Events told of.
+    pub(super) fn told_of_rollbacks(&self) -> u32 {
+        self.people.events.get("Failed").copied().unwrap_or_default()
+    }
+
+    /// Rollbacks that a receiver of alerts heard of.
+    pub(super) fn alerted_of_rollbacks(&self) -> u32 {
+        let is_rollback = |message: &str| message.contains(" was rolled back: ");
+        let alerts = self.people.alerts.iter().filter(|((_, message), _)| is_rollback(message));
+        alerts.map(|(_, tally)| tally.taken).sum()
     }
 
     /// Alerts that were decided and that nobody took.

@@ -66,10 +66,10 @@ impl Promises {
         if rest.everybody_could_be_told {
             let untold = self.untold();
             self.keep(Promise::EveryDecisionExplainsItself, untold.is_empty(), || format!("not told: {untold:?}"));
-            let told = self.people.events.get("Failed").copied().unwrap_or_default();
+            let (told, alerted) = (self.told_of_rollbacks(), self.alerted_of_rollbacks());
             let decided = self.people.rollbacks;
-            self.keep(Promise::EveryDecisionExplainsItself, told >= decided, || {
-                format!("{decided} rollbacks and {told} Events")
+            self.keep(Promise::EveryDecisionExplainsItself, told.min(alerted) >= decided, || {
+                format!("{decided} rollbacks, {told} Events and {alerted} alerts")
             });
         }
         if rest.has_broken_neighbour {

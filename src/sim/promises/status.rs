@@ -26,6 +26,8 @@ pub(super) struct Books {
     pub(super) refused: BTreeSet<String>,
     /// The highest weight that was routed in this run and not taken back.
     pub(super) routed: Option<i64>,
+    /// How often the canary lost its traffic in this run because it had no pods: each counts as a failed check.
+    lost_pods: u32,
     pub(super) on_no_data: String,
     pub(super) on_error: String,
     questions: Vec<Question>,
@@ -93,6 +95,10 @@ impl Promises {
         } else if new.phase == Phase::Failed && old.phase != Phase::Failed {
             self.rolls_back(after, &old, &new);
         }
+        let lost_traffic = old.canary_weight > 0 && new.canary_weight == 0 && new.failed_checks > old.failed_checks;
+        if lost_traffic && self.lacked_pod(&self.pair.canary.name) {
+            self.status.lost_pods += 1;
+        }
         if run_of(&new) != self.status.run {
             self.run_changes(after, &old, &new);
         } else if new.canary_weight > old.canary_weight {
@@ -128,6 +134,7 @@ impl Promises {
         books.last_step = None;
         books.routed = None;
         books.began = Some(Instant::now());
+        books.lost_pods = 0;
         books.shortest_interval = interval(canary);
         self.answers.start_over();
     }
@@ -189,16 +196,18 @@ impl Promises {
             format!("{} is Failed, and the route is at {routed:?}", old.revisions.pinned)
         });
         let threshold = integer(canary, "/spec/analysis/threshold").unwrap_or(1);
-        let failed = i64::from(self.answers.fails) >= threshold;
+        let failed = i64::from(self.answers.fails + self.status.lost_pods) >= threshold;
         let hold = text(canary, "/spec/analysis/holdTimeout").and_then(|text| parse_seconds(text).ok()).unwrap_or(0);
         let unknown_seconds = old.hold_since.map_or(0, |since| (clock::now() - since).num_seconds());
         let deadline = integer(canary, "/spec/progressDeadlineSeconds").unwrap_or(600);
         let unready_seconds = old.not_ready_since.map_or(0, |since| (clock::now() - since).num_seconds());
         // A rollback whose record was not written yet is finished by the next process.
         let finished = new.history.first().is_some_and(|run| run.reason.contains("was under way"));
-        let lost =
-            old.failed_checks > 0 || new.history.first().is_some_and(|run| run.reason.contains("lost all ready pods"));
-        let known = failed || lost || finished || unknown_seconds + 1 >= hold || unready_seconds + 1 >= deadline;
+        // An answer that came too late counts as an error, and was not seen here.
+        let unseen = self.status.on_error == "Fail" && old.failed_checks > 0;
+        let lost = new.history.first().is_some_and(|run| run.reason.contains("lost all ready pods"));
+        let known =
+            failed || unseen || lost || finished || unknown_seconds + 1 >= hold || unready_seconds + 1 >= deadline;
         let fails = self.answers.fails;
         self.keep(Promise::NotKnowingIsNotFailing, known, || {
             format!("{fails} failing answers of {threshold}: {:?}", new.history.first())

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use super::status::status_of;
 use super::{Promise, Promises, name_of};
+use crate::api::status::Phase;
 use crate::rollout::object::{integer, items, text};
 use crate::sim::api_server::WriteRecord;
 
@@ -34,6 +36,25 @@ impl Promises {
             self.route_rises(before, after);
         } else if before.is_some_and(|before| after < before) {
             self.status.routed = Some(after);
+            self.route_falls(after);
+        }
+    }
+
+    /// A run that failed its checks, and from which the traffic is taken, is refused from here on: the record follows.
+    /// (Traffic also leaves a canary that lost its pods, and one whose target was changed.)
+    fn route_falls(&mut self, after: i64) {
+        let Some(canary) = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name) else { return };
+        let status = status_of(&canary);
+        let threshold = integer(&canary, "/spec/analysis/threshold").unwrap_or(1);
+        let pinned = &status.revisions.pinned;
+        let is_refused = after == 0
+            && status.phase == Phase::Progressing
+            && i64::from(self.answers.fails) >= threshold
+            && canary.pointer("/metadata/deletionTimestamp").is_none()
+            && !self.lacked_pod(&self.pair.canary.name)
+            && self.asked_for().is_some_and(|(asked, _)| asked == *pinned);
+        if is_refused {
+            self.status.refused.insert(pinned.clone());
         }
     }
 

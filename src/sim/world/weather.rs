@@ -85,7 +85,7 @@ impl Weather {
         if let Some(by) = blur(what) {
             state.blurs.push_back((by, until + by));
         }
-        state.has_failed |= !matches!(what, What::Prometheus(..));
+        state.has_failed |= keeps_from_telling(what);
     }
 
     /// Everything that lasts is over; a fault at a write that did not come will not come.
@@ -97,7 +97,7 @@ impl Weather {
         state.receivers = None;
     }
 
-    /// Whether anything but Prometheus ever failed.
+    /// Whether anything ever failed that may keep people from being told.
     pub fn has_failed(&self) -> bool {
         self.state().has_failed
     }
@@ -190,6 +190,25 @@ impl State {
         }
         Plan::Pass
     }
+}
+
+/// Whether something may keep people from being told: what people do to the pair does not, nor what befalls pods, the data
+/// plane or Prometheus.
+fn keeps_from_telling(what: &What) -> bool {
+    !matches!(
+        what,
+        What::Release(..)
+            | What::Configure(_)
+            | What::Edit(_)
+            | What::EditRoute(_)
+            | What::DeleteRoute
+            | What::DeletePrimary
+            | What::ScaleTarget(_)
+            | What::CrashPods(..)
+            | What::Prometheus(..)
+            | What::GatewayStops(_)
+            | What::ControllerManagerStops(_)
+    )
 }
 
 /// By how much a fault may make a view older than the world.

@@ -1,0 +1,62 @@
+//! The same plan makes the same world, and many of them are run and made smaller.
+
+use crate::cluster::mistakes::{self, Mistake};
+use crate::sim::campaign::{self, Report};
+use crate::sim::crash_points;
+use crate::sim::promises::Promise;
+use crate::sim::world::{self, Plan};
+
+/// Seeds of worlds that are run twice.
+const SEEDS: std::ops::Range<u64> = 0..12;
+
+#[test]
+fn the_same_seed_makes_the_same_world() {
+    let plans: Vec<Plan> = SEEDS.map(Plan::generate).collect();
+    let elected = |plan: &Plan| plan.shape.elects_leader;
+    let two = (0..).map(Plan::generate).filter(elected).take(2);
+    for plan in plans.into_iter().chain(two) {
+        let (first, second) = (world::run_traced(&plan), world::run_traced(&plan));
+        let differs = first.trace.iter().zip(&second.trace).position(|(one, other)| one != other);
+        let shown = differs.map(|line| (line, &first.trace[line], &second.trace[line]));
+        assert_eq!(shown, None, "seed {}", plan.seed);
+        assert_eq!(first.trace.len(), second.trace.len(), "seed {}", plan.seed);
+        assert!(first.trace.len() > 50, "seed {} tells nothing", plan.seed);
+    }
+}
+
+fn nothing_is_broken(report: &Report) {
+    let failures: Vec<String> =
+        report.failures.iter().map(|failure| format!("{}: {:?}", failure.replay(), failure.broken)).collect();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn some_worlds_keep_every_promise() {
+    let report = campaign::run((0..24).map(Plan::generate), 4);
+    nothing_is_broken(&report);
+    assert_eq!(report.worlds, 24);
+}
+
+#[test]
+fn every_crash_of_one_story_keeps_every_promise() {
+    let (_, story) = crash_points::stories().into_iter().find(|(name, _)| *name == "weights, rolled back").unwrap();
+    let report = campaign::run(crash_points::around(story), 4);
+    nothing_is_broken(&report);
+    assert!(report.worlds > 60, "{} worlds", report.worlds);
+}
+
+/// A mistake that breaks a promise in every world: what happens in it is not needed, and the command says so.
+#[test]
+fn a_world_that_breaks_a_promise_is_made_smaller() {
+    let seed = (0..100).find(|seed| Plan::generate(*seed).happenings.len() > 4).unwrap();
+    let plan = Plan::generate(seed);
+    let happenings = plan.happenings.len();
+    // The plan is taken on the thread that runs it.
+    let plans = std::iter::once(plan).inspect(|_| mistakes::make(Some(Mistake::SayNothing)));
+    let report = campaign::run(plans, 1);
+    let [failure] = report.failures.as_slice() else { panic!("{} failures", report.failures.len()) };
+    assert!(failure.broken.iter().any(|broken| broken.promise == Promise::EveryDecisionExplainsItself));
+    assert_eq!(failure.needless, (0..happenings).collect::<Vec<_>>());
+    let list: Vec<String> = (0..happenings).map(|place| place.to_string()).collect();
+    assert_eq!(failure.replay(), format!("serin sim --seed {seed} --without {}", list.join(",")));
+}
