@@ -55,7 +55,7 @@ unit: ## Only the tests that need nothing around them
 	$(call stage,cargo test --locked --lib)
 
 # How many random worlds: as many as a CI run has time for. More by hand, with make worlds WORLDS=100000.
-WORLDS := 8000
+WORLDS := 3000
 
 .PHONY: worlds
 worlds: ## Simulated worlds: random ones, and every crash point of every story

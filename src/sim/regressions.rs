@@ -121,6 +121,7 @@ pub fn all() -> Vec<Regression> {
     [
         about_exposure(),
         about_promotion(),
+        about_the_primary(),
         about_rollback(),
         about_revisions(),
         about_what_is_not_known(),
@@ -247,6 +248,11 @@ fn about_promotion() -> Vec<Regression> {
                 Times(2, ROUTE_0),
             ],
         ),
+    ]
+}
+
+fn about_the_primary() -> Vec<Regression> {
+    vec![
         regression(
             "a primary that fails when it is promoted gets no traffic, and the next revision mends it",
             "fluxcd/flagger#1898, #1932, #1588",
