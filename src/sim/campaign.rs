@@ -77,7 +77,7 @@ fn next<P: Iterator>(plans: &Mutex<P>) -> Option<P::Item> {
     lock(plans).next()
 }
 
-/// Runs a world. One that panics broke every promise at once.
+/// Runs a world. A panic is one of the models' or the checks': the controller's own are caught in its passes.
 fn run_safely(plan: &Plan) -> Outcome {
     std::panic::catch_unwind(AssertUnwindSafe(|| world::run(plan))).unwrap_or_else(|_| Outcome::panicked())
 }

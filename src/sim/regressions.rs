@@ -500,19 +500,6 @@ mod tests {
         assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     }
 
-    /// For whoever writes a world: `WORLD=restarts cargo test --lib tell_a_world -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "tells one world"]
-    fn tell_a_world() {
-        let name = std::env::var("WORLD").unwrap();
-        for world in all().iter().filter(|world| world.name.contains(&name)) {
-            for line in world::run_traced(&world.plan).trace {
-                println!("{line}");
-            }
-            println!("{}: {:#?}", world.name, world.run());
-        }
-    }
-
     #[test]
     fn each_expectation_can_fail() {
         let lines: Vec<String> =

@@ -113,8 +113,6 @@ pub enum Seen {
     Rollout(Option<Box<Rollout>>, Box<Rollout>),
     /// A Canary is gone.
     Gone(ObjectKey),
-    /// Somebody applied another version of a target: the Canary, the version.
-    Version(ObjectKey, String),
     /// The controller wrote an Event: the Canary, whether it is a warning, the text.
     Event(String, bool, String),
 }
@@ -146,7 +144,10 @@ impl Watcher {
         match (field("/kind"), change.kind) {
             ("Canary", ChangeKind::Deleted) => self.rollouts.remove(&key).map(|_| Seen::Gone(key)),
             ("Canary", _) => self.canary(key, object),
-            ("Deployment", ChangeKind::Added | ChangeKind::Modified) => self.deployment(&key, object),
+            ("Deployment", ChangeKind::Added | ChangeKind::Modified) => {
+                self.deployment(key, object);
+                None
+            }
             ("Event", ChangeKind::Added | ChangeKind::Modified) if field("/regarding/kind") == "Canary" => {
                 let about = field("/regarding/name").to_owned();
                 Some(Seen::Event(about, field("/type") == "Warning", field("/note").to_owned()))
@@ -169,17 +170,10 @@ impl Watcher {
         Some(Seen::Rollout(before.map(Box::new), Box::new(now)))
     }
 
-    fn deployment(&mut self, key: &ObjectKey, object: &Value) -> Option<Seen> {
+    /// Remembers the version, which a run that begins is called by.
+    fn deployment(&mut self, key: ObjectKey, object: &Value) {
         let image = text(object, "/spec/template/spec/containers/0/image").unwrap_or_default();
-        let version = version(image).to_owned();
-        let before = self.versions.insert(key.clone(), version.clone());
-        let is_new = before.is_some_and(|before| before != version);
-        let (canary, rollout) = self
-            .rollouts
-            .iter_mut()
-            .find(|(canary, rollout)| canary.namespace == key.namespace && rollout.service.name == key.name)?;
-        rollout.version.clone_from(&version);
-        is_new.then(|| Seen::Version(canary.clone(), version))
+        self.versions.insert(key, version(image).to_owned());
     }
 }
 

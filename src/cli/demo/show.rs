@@ -309,7 +309,7 @@ impl<W: Write> Show<W> {
                 let kind = if is_warning { "Warning: " } else { "" };
                 self.tell(&canary, "event", Tone::Faint, &format!("{kind}{note}"))
             }
-            Some(Seen::Version(..)) | None => Ok(()),
+            None => Ok(()),
         }
     }
 

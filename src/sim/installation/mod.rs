@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use self::backends::Backends;
 use self::process::Process;
+pub(in crate::sim) use self::process::options;
 use super::api_server::ApiServer;
 use super::cluster::{Cluster, Fault, Handle};
 use super::prometheus::{self, Prometheus};

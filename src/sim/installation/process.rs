@@ -38,7 +38,13 @@ impl Process {
         let caller = Caller { user: ACCOUNT.to_owned(), rules, interposer: Some(line.clone()) };
         let client = client::over(server.service(caller), NAMESPACE, telemetry.api_requests());
         let (publish, leadership) = watch::channel(Leadership::uncontested());
-        let parts = Parts { options: options(), telemetry, leadership, client, transport };
+        let parts = Parts {
+            options: options(format!("http://{PROMETHEUS_HOST}:9090"), ObjectKey::new("projectcontour", "contour")),
+            telemetry,
+            leadership,
+            client,
+            transport,
+        };
         tasks.spawn(async move {
             // A closed channel would mean that leadership is lost.
             let _publish = publish;
@@ -73,13 +79,14 @@ impl Interposer for Line {
     }
 }
 
-fn options() -> Options {
+/// The flags of a controller in memory: all as they are by default, but for the two addresses.
+pub(in crate::sim) fn options(metrics_server: String, gateway: ObjectKey) -> Options {
     Options {
         namespace: None,
-        metrics_server: format!("http://{PROMETHEUS_HOST}:9090"),
+        metrics_server,
         metrics_profile: None,
         provider: Provider::GatewayApi,
-        gateways: vec![ObjectKey::new("projectcontour", "contour")],
+        gateways: vec![gateway],
         selector_labels: vec!["app".to_owned(), "name".to_owned(), "app.kubernetes.io/name".to_owned()],
         include_label_prefixes: Vec::new(),
         cluster_name: None,

@@ -228,17 +228,3 @@ fn every_promise_is_broken_by_a_mistake() {
     let unbroken: Vec<Promise> = Promise::ALL.into_iter().filter(|promise| !broken.contains(promise)).collect();
     assert_eq!(unbroken, [], "no row breaks them");
 }
-
-/// For whoever writes a row: `ROW=3 cargo test --lib tell_a_row -- --ignored --nocapture`.
-#[test]
-#[ignore = "tells one story"]
-fn tell_a_row() {
-    let index: usize = std::env::var("ROW").unwrap().parse().unwrap();
-    let (mistake, story, _) = rows()[index];
-    mistakes::make(Some(mistake).filter(|_| std::env::var("SOUND").is_err()));
-    let outcome = world::run_traced(&story());
-    for line in outcome.trace {
-        println!("{line}");
-    }
-    println!("{mistake:?}: {:#?}", outcome.broken);
-}

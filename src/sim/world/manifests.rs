@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::plan::{Build, Quality, Shape, Strategy};
+use super::plan::{Quality, Shape, Strategy};
 use crate::api::checked::ObjectKey;
 use crate::sim::promises::BROKEN_NEIGHBOUR;
 
@@ -231,11 +231,4 @@ fn neighbour() -> Value {
             "analysis": {"interval": "10s", "threshold": 1, "iterations": 1},
         },
     })
-}
-
-impl Build {
-    /// What a world begins with.
-    pub fn first() -> Self {
-        Self { image: 1, quality: Quality::Good, config: 1 }
-    }
 }

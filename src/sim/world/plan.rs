@@ -96,17 +96,6 @@ pub enum Quality {
     Crashing,
 }
 
-/// What runs in a pod: an image, and the content of the ConfigMap when it started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Build {
-    /// Number of the image.
-    pub image: u32,
-    /// How the image behaves.
-    pub quality: Quality,
-    /// Number of the configuration; it behaves well.
-    pub config: u32,
-}
-
 /// One side of the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {

@@ -21,9 +21,10 @@ use super::wire::Wire;
 use crate::api::checked::{ObjectKey, Provider};
 use crate::cluster::client;
 use crate::cluster::lease::{Elector, Leadership, Timing};
-use crate::controller::{self, Parts, options::Options};
+use crate::controller::{self, Parts};
 use crate::server::telemetry::Telemetry;
 use crate::sim::api_server::{ApiServer, Caller};
+use crate::sim::installation::options;
 use crate::sim::prometheus::Prometheus;
 use crate::sim::promises::Promises;
 use crate::sim::roles;
@@ -103,7 +104,8 @@ fn start(network: &Network, name: &str, wire: &Arc<Wire>) -> JoinSet<()> {
         });
     }
     let transport = Arc::new(Backends::new(network, wire.clone()));
-    let parts = Parts { options: options(), telemetry, leadership, client, transport };
+    let options = options(PROMETHEUS.to_owned(), ObjectKey::new("infra", "public"));
+    let parts = Parts { options, telemetry, leadership, client, transport };
     tasks.spawn(async move {
         let _ = controller::run(parts, CancellationToken::new()).await;
     });
@@ -128,20 +130,4 @@ fn connect(network: &Network, name: &str, wire: &Arc<Wire>, telemetry: &Telemetr
         }
     });
     client::over(watched, NAMESPACE, telemetry.api_requests())
-}
-
-fn options() -> Options {
-    Options {
-        namespace: None,
-        metrics_server: PROMETHEUS.to_owned(),
-        metrics_profile: None,
-        provider: Provider::GatewayApi,
-        gateways: vec![ObjectKey::new("infra", "public")],
-        selector_labels: vec!["app".to_owned(), "name".to_owned(), "app.kubernetes.io/name".to_owned()],
-        include_label_prefixes: Vec::new(),
-        cluster_name: None,
-        no_cross_namespace_refs: false,
-        config_tracking: true,
-        parallel_passes: 4,
-    }
 }
