@@ -92,6 +92,6 @@ pub(in crate::sim) fn options(metrics_server: String, gateway: ObjectKey) -> Opt
         cluster_name: None,
         no_cross_namespace_refs: false,
         config_tracking: true,
-        parallel_passes: 4,
+        parallel_passes: 16,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::Promises;
+use super::{Moment, Promises};
 
 /// Which check a query belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub(super) struct Books {
     /// Failing answers of this run.
     pub(super) fails: u32,
     /// When the run was last known to do well or badly.
-    pub(super) known: Option<Instant>,
+    pub(super) known: Option<Moment>,
 }
 
 impl Books {
@@ -89,12 +89,12 @@ impl Promises {
         match verdict {
             Verdict::Pass => {
                 self.answers.passed.insert(question, now);
-                self.answers.known = Some(now);
+                self.answers.known = Some(Moment::now());
             }
             Verdict::Fail => {
                 self.answers.passed.remove(&question);
                 self.answers.fails += 1;
-                self.answers.known = Some(now);
+                self.answers.known = Some(Moment::now());
             }
             Verdict::NotKnown => {
                 self.answers.passed.remove(&question);

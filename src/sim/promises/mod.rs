@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -21,6 +22,7 @@ pub use self::answers::{Answer, Question};
 pub use self::rest::{BROKEN_NEIGHBOUR, Rest};
 use self::status::Books as StatusBooks;
 use crate::api::checked::ObjectKey;
+use crate::clock;
 use crate::rollout::ResourceId;
 use crate::rollout::object::text;
 use crate::sim::api_server::{ApiServer, WriteRecord};
@@ -120,6 +122,25 @@ pub trait Sight: Send {
 
     /// How far behind the controller's view of the world may be now: what lags, and what is on its way.
     fn view_lag(&self) -> Duration;
+}
+
+/// A moment, by both clocks: the wall clock may jump.
+#[derive(Clone, Copy)]
+struct Moment {
+    instant: Instant,
+    wall: DateTime<Utc>,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { instant: Instant::now(), wall: clock::now() }
+    }
+
+    /// How long ago it was by the clock that says more, in seconds.
+    fn age_seconds(self) -> i64 {
+        let by_timers = i64::try_from(self.instant.elapsed().as_secs()).unwrap_or(i64::MAX);
+        by_timers.max((clock::now() - self.wall).num_seconds())
+    }
 }
 
 /// The names of the pair whose promises are checked. All are in one namespace.

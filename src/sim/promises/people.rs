@@ -39,6 +39,9 @@ impl Promises {
         self.keep(Promise::EveryDecisionExplainsItself, kept, || {
             format!("{}: {:?}", name_of(canary), status.conditions)
         });
+        // A panic is caught in the pass, and told.
+        let panicked = status.conditions.iter().find(|one| one.message.contains("the pass panicked"));
+        self.keep(Promise::OneBrokenCanaryHurtsOnlyItself, panicked.is_none(), || format!("{panicked:?}"));
         if status.phase == Phase::Failed {
             let why = status.history.first().map_or("adopted", |run| run.reason.as_str());
             self.keep(Promise::EveryDecisionExplainsItself, !why.is_empty(), || "Failed without a reason".to_owned());

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::Instant;
 
-use super::{Promise, Promises, Question, name_of};
+use super::{Moment, Promise, Promises, Question, name_of};
 use crate::api::duration::parse_seconds;
 use crate::api::status::{CanaryStatus, Outcome, Phase};
 use crate::clock;
@@ -18,8 +17,8 @@ use crate::sim::api_server::WriteRecord;
 pub(super) struct Books {
     /// The run that is on: its revision and its start.
     run: String,
-    /// When the canary's weight last rose in this run, by tokio's clock and by the wall clock.
-    last_step: Option<(Instant, DateTime<Utc>)>,
+    /// When the canary's weight last rose in this run.
+    last_step: Option<Moment>,
     /// The shortest interval that was asked for since then.
     shortest_interval: TimeDelta,
     /// Revisions that were taken back, unless somebody asked for them again.
@@ -32,7 +31,7 @@ pub(super) struct Books {
     pub(super) on_error: String,
     questions: Vec<Question>,
     /// When the run began.
-    began: Option<Instant>,
+    began: Option<Moment>,
 }
 
 impl Books {
@@ -133,7 +132,7 @@ impl Promises {
         books.run = run_of(new);
         books.last_step = None;
         books.routed = None;
-        books.began = Some(Instant::now());
+        books.began = Some(Moment::now());
         books.lost_pods = 0;
         books.shortest_interval = interval(canary);
         self.answers.start_over();
@@ -152,20 +151,20 @@ impl Promises {
         self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, next == Some(i64::from(to)), told);
         let refused = self.status.refused.contains(&new.revisions.pinned);
         self.keep(Promise::RefusedNeverRisesAgain, !refused, told);
-        let early = self.status.last_step.is_some_and(|(_, last)| wall - last < self.status.shortest_interval);
+        let early = self.status.last_step.is_some_and(|last| wall - last.wall < self.status.shortest_interval);
         self.keep(Promise::OneStepPerInterval, !early, told);
         if old.step > 0 || from > 0 {
             self.has_passed(old, new);
         }
         let served = self.had_pod(&self.pair.canary.name);
         self.keep(Promise::NoTrafficWithoutPods, served, || format!("{from} -> {to} without a canary pod"));
-        self.status.last_step = Some((Instant::now(), wall));
+        self.status.last_step = Some(Moment::now());
         self.status.shortest_interval = interval(canary);
     }
 
     /// Every check passed since the last step.
     fn has_passed(&mut self, old: &CanaryStatus, new: &CanaryStatus) {
-        let since = self.status.last_step.map(|(step, _)| step).or(self.status.began);
+        let since = self.status.last_step.or(self.status.began).map(|moment| moment.instant);
         let passed = self.answers.all_passed_since(&self.status.questions, since);
         self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, passed, || {
             let at = |status: &CanaryStatus| (status.canary_weight, status.iterations);
@@ -197,17 +196,18 @@ impl Promises {
         });
         let threshold = integer(canary, "/spec/analysis/threshold").unwrap_or(1);
         let failed = i64::from(self.answers.fails + self.status.lost_pods) >= threshold;
+        let age_seconds = |moment: Option<Moment>| moment.map_or(0, Moment::age_seconds) + 1;
         let hold = text(canary, "/spec/analysis/holdTimeout").and_then(|text| parse_seconds(text).ok()).unwrap_or(0);
-        let unknown_seconds = old.hold_since.map_or(0, |since| (clock::now() - since).num_seconds());
+        let unknown = age_seconds(self.answers.known.or(self.status.began)) >= hold;
         let deadline = integer(canary, "/spec/progressDeadlineSeconds").unwrap_or(600);
-        let unready_seconds = old.not_ready_since.map_or(0, |since| (clock::now() - since).num_seconds());
-        // A rollback whose record was not written yet is finished by the next process.
+        let unready = old.not_ready_since.is_some() && age_seconds(self.status.began) >= deadline;
+        // The next process finishes a rollback whose record was not written. What its reason was is not known any more, and
+        // this is the one word of the controller that is taken for it.
         let finished = new.history.first().is_some_and(|run| run.reason.contains("was under way"));
         // An answer that came too late counts as an error, and was not seen here.
         let unseen = self.status.on_error == "Fail" && old.failed_checks > 0;
-        let lost = new.history.first().is_some_and(|run| run.reason.contains("lost all ready pods"));
-        let known =
-            failed || unseen || lost || finished || unknown_seconds + 1 >= hold || unready_seconds + 1 >= deadline;
+        let lost = self.lacked_pod(&self.pair.canary.name);
+        let known = failed || unseen || lost || finished || unknown || unready;
         let fails = self.answers.fails;
         self.keep(Promise::NotKnowingIsNotFailing, known, || {
             format!("{fails} failing answers of {threshold}: {:?}", new.history.first())
