@@ -171,8 +171,7 @@ impl Cluster {
             return Ok(object);
         }
         let written = answer.map_err(|error| self.failed("write the status of", "Canary", &key, error))?;
-        self.cache.remember(Kind::Canary, written.clone());
-        Ok(written)
+        Ok(self.cache.remember(Kind::Canary, written))
     }
 
     async fn set_finalizer(&self, object: Object, present: bool) -> Result<Object, ClusterError> {
@@ -189,8 +188,7 @@ impl Cluster {
         let api = self.api(Kind::Canary, &key.namespace);
         let answer = api.patch(&key.name, &patched_by_serin(), &Patch::Merge(body)).await;
         let written = answer.map_err(|error| self.failed("set the finalizer of", "Canary", &key, error))?;
-        self.cache.remember(Kind::Canary, written.clone());
-        Ok(written)
+        Ok(self.cache.remember(Kind::Canary, written))
     }
 
     /// Copies the target to the primary, after making sure with the API server that the target and its configuration

@@ -133,9 +133,10 @@ impl Cache {
 
     /// Remembers what the API server answered to our own request, until the watch has caught up; as much of it as of what
     /// the watch sees.
-    pub fn remember(&self, kind: Kind, mut object: Object) {
+    pub fn remember(&self, kind: Kind, mut object: Object) -> Object {
         trim(kind, &mut object);
-        self.own.remember(kind, object);
+        self.own.remember(kind, object.clone());
+        object
     }
 
     /// Remembers that the API server has no such object, until the watch has caught up.

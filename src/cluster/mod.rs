@@ -258,7 +258,7 @@ impl Cluster {
     ) -> Result<Option<Object>, ClusterError> {
         let object = answer.map_err(|error| self.failed("read", &kind.resource().kind, key, error))?;
         match &object {
-            Some(object) => self.cache.remember(kind, object.clone()),
+            Some(object) => drop(self.cache.remember(kind, object.clone())),
             None => self.cache.remember_gone(kind, key),
         }
         Ok(object)

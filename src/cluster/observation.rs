@@ -1,6 +1,6 @@
 //! What a pass observed, and what the one before it did.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::cache::Cache;
 use super::kinds::Kind;
 use crate::api::checked::{ObjectKey, ValidatedCanary};
-use crate::rollout::Seen;
+use crate::rollout::object::{find, is_same_but_status};
+use crate::rollout::{Revision, Seen};
 use crate::workload::{ConfigKind, ExistingServices};
 
 /// Everything around one Canary as it is now, as plain JSON.
@@ -56,7 +57,7 @@ impl Observed {
 
 /// Our own answer and the watch may both have it.
 fn is_same_version(one: &Value, other: &Value) -> bool {
-    ["/metadata/uid", "/metadata/resourceVersion"].into_iter().all(|field| one.pointer(field) == other.pointer(field))
+    ["/metadata/uid", "/metadata/resourceVersion"].into_iter().all(|field| find(one, field) == find(other, field))
 }
 
 /// What was observed around a Canary, and what it means.
@@ -67,6 +68,38 @@ pub struct Observation {
     pub observed: Observed,
     /// What they mean.
     pub seen: Seen,
+    pub(super) pairing: Option<Arc<Pairing>>,
+}
+
+/// What follows from the target, its primary, their configuration and their Services, whatever their status.
+#[derive(Debug)]
+pub(super) struct Pairing {
+    /// The target at its configuration.
+    pub revision: Revision,
+    /// Whether the primary is the target's already; or why it can't be.
+    pub matches_primary: Result<bool, String>,
+    /// Whether the Services are as they should be; or why they can't be.
+    pub services_are_right: Result<bool, String>,
+}
+
+impl Observation {
+    /// What followed from the same objects, whatever their status was then.
+    pub(super) fn pairing_of(&self, observed: &Observed, configs: &BTreeMap<String, String>) -> Option<Arc<Pairing>> {
+        let (before, now) = (&self.observed, observed);
+        let pairs = [
+            (&before.target, &now.target),
+            (&before.primary, &now.primary),
+            (&before.services.apex, &now.services.apex),
+            (&before.services.primary, &now.services.primary),
+            (&before.services.canary, &now.services.canary),
+        ];
+        let is_same = pairs.into_iter().all(|(before, now)| match (before, now) {
+            (None, None) => true,
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now) || is_same_but_status(before, now),
+            _ => false,
+        });
+        self.pairing.clone().filter(|pairing| is_same && pairing.revision.configs == *configs)
+    }
 }
 
 /// The last observation of each Canary. Most passes find everything as the pass before left it, and what that means was

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use super::kinds::Kind;
-use super::observation::{Observation, Observed};
+use super::observation::{Observation, Observed, Pairing};
 use super::{Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
-use crate::rollout::{Revision, Seen, Target, Traffic};
+use crate::rollout::{Seen, Target, Traffic};
 use crate::routing;
 use crate::workload::{self, ConfigKind, ConfigReference, ExistingServices, WorkloadError};
 
@@ -42,18 +42,19 @@ impl Cluster {
     /// # Errors
     /// Content of a changed ConfigMap or Secret could not be fetched.
     pub async fn observe(&self, canary: &ValidatedCanary) -> Result<Arc<Observation>, ClusterError> {
-        if let Some(known) = self.observations.of(canary) {
+        let known = self.observations.of(canary);
+        if let Some(known) = &known {
             self.resolve_doubts(&known.observed.watched).await;
             if known.observed.is_unchanged(&self.cache) {
-                return Ok(known);
+                return Ok(known.clone());
             }
         }
         let mut observed = self.look(canary);
         if self.resolve_doubts(&observed.watched).await {
             observed = self.look(canary);
         }
-        let seen = self.understand(canary, &mut observed).await?;
-        let observation = Arc::new(Observation { canary: canary.clone(), observed, seen });
+        let (seen, pairing) = self.understand(canary, &mut observed, known.as_deref()).await?;
+        let observation = Arc::new(Observation { canary: canary.clone(), observed, seen, pairing });
         // A kind that is not installed may be, without any of these objects changing.
         if self.missing_kinds.is_empty() {
             self.observations.keep(observation.clone());
@@ -62,25 +63,35 @@ impl Cluster {
     }
 
     /// What the objects around a Canary mean.
-    async fn understand(&self, canary: &ValidatedCanary, observed: &mut Observed) -> Result<Seen, ClusterError> {
+    async fn understand(
+        &self,
+        canary: &ValidatedCanary,
+        observed: &mut Observed,
+        known: Option<&Observation>,
+    ) -> Result<(Seen, Option<Arc<Pairing>>), ClusterError> {
         let mut seen = Seen { traffic: Self::traffic(canary, observed), ..Seen::default() };
         if let Some(deployment) = &observed.primary {
             let threshold = canary.analysis.primary_ready_threshold_percent;
             seen.primary = Some(workload::readiness(deployment, threshold));
             seen.primary_revision = workload::written_revision(deployment);
         }
-        if let Some(target) = observed.target.clone() {
-            let (configs, missing) = self.checksums(canary, &target, observed).await?;
-            let revision = workload::revision(&target, &configs);
-            seen.target = Some(self.target(canary, &target, observed.primary.as_deref(), revision));
-            let services = workload::plan_services(canary, &self.settings, &target, &observed.services, true);
-            observed.services_are_right = services.as_ref().is_ok_and(Vec::is_empty);
-            seen.obstacle = missing.or_else(|| self.absent(canary, observed)).or_else(|| {
-                let taken = services.err().or_else(|| self.contradiction(canary, observed));
-                taken.map(|error| error.to_string())
-            });
-        }
-        Ok(seen)
+        let Some(target) = observed.target.clone() else { return Ok((seen, None)) };
+        let (configs, missing) = self.checksums(canary, &target, observed).await?;
+        let pairing = known
+            .and_then(|known| known.pairing_of(observed, &configs))
+            .unwrap_or_else(|| Arc::new(self.pairing(canary, &target, observed, &configs)));
+        seen.target = Some(pairing.matches_primary.clone().map(|matches_primary| Target {
+            replicas: workload::replicas(&target),
+            readiness: workload::readiness(&target, canary.analysis.canary_ready_threshold_percent),
+            matches_primary,
+            revision: pairing.revision.clone(),
+        }));
+        observed.services_are_right = pairing.services_are_right == Ok(true);
+        seen.obstacle = missing.or_else(|| self.absent(canary, observed)).or_else(|| {
+            let taken = pairing.services_are_right.clone().err();
+            taken.or_else(|| self.contradiction(canary, observed).map(|error| error.to_string()))
+        });
+        Ok((seen, Some(pairing)))
     }
 
     fn look(&self, canary: &ValidatedCanary) -> Observed {
@@ -118,23 +129,24 @@ impl Cluster {
         routing::router(canary.provider).read(canary, observed.route.as_deref())
     }
 
-    fn target(
+    fn pairing(
         &self,
         canary: &ValidatedCanary,
         target: &Value,
-        existing: Option<&Value>,
-        revision: Revision,
-    ) -> Result<Target, String> {
+        observed: &Observed,
+        configs: &BTreeMap<String, String>,
+    ) -> Pairing {
+        let existing = observed.primary.as_deref();
+        let revision = workload::revision(target, configs);
         let can_be_paired = workload::blueprint(target, canary, &revision, &self.settings, None)
             .and_then(|_| existing.map_or(Ok(()), |existing| workload::check_primary_owner(existing, canary)));
-        can_be_paired.map_err(|error| error.to_string())?;
-        Ok(Target {
-            replicas: workload::replicas(target),
-            readiness: workload::readiness(target, canary.analysis.canary_ready_threshold_percent),
-            matches_primary: existing
-                .is_some_and(|existing| workload::matches(target, existing, canary, &self.settings)),
+        let matches = |()| existing.is_some_and(|existing| workload::matches(target, existing, canary, &self.settings));
+        let services = workload::plan_services(canary, &self.settings, target, &observed.services, true);
+        Pairing {
             revision,
-        })
+            matches_primary: can_be_paired.map(matches).map_err(|error| error.to_string()),
+            services_are_right: services.map(|writes| writes.is_empty()).map_err(|error| error.to_string()),
+        }
     }
 
     /// Checksums of the configuration that a target refers to, and the first thing that is missing, in words.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::validate::{Defaults, Invalid, validate};
+use crate::rollout::object::is_same_but_status;
 
 /// Canaries that were validated before. Nearly every pass finds one that nobody changed but for its status.
 #[derive(Default)]
@@ -25,7 +26,8 @@ impl ValidatedCanaries {
         object: &Arc<Value>,
         defaults: &Defaults,
     ) -> Result<Arc<ValidatedCanary>, Invalid> {
-        let known = self.known().get(key).filter(|(known, _)| is_same_to_users(known, object)).cloned();
+        let is_same = |known: &Arc<Value>| Arc::ptr_eq(known, object) || is_same_but_status(known, object);
+        let known = self.known().get(key).filter(|(known, _)| is_same(known)).cloned();
         let canary = match known {
             Some((_, canary)) => canary,
             None => Arc::new(validate(object, defaults)?),
@@ -43,22 +45,6 @@ impl ValidatedCanaries {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether two versions of an object differ in nothing but the status, and who wrote it.
-fn is_same_to_users(one: &Arc<Value>, other: &Arc<Value>) -> bool {
-    Arc::ptr_eq(one, other)
-        || (is_same_but(["metadata", "status"], Some(one), Some(other))
-            && is_same_but(["managedFields", "resourceVersion"], one.get("metadata"), other.get("metadata")))
-}
-
-fn is_same_but(skipped: [&str; 2], one: Option<&Value>, other: Option<&Value>) -> bool {
-    fields_but(&skipped, one).eq(fields_but(&skipped, other))
-}
-
-fn fields_but<'a>(skipped: &'a [&str], object: Option<&'a Value>) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    let fields = object.and_then(Value::as_object).into_iter().flatten();
-    fields.filter(|(name, _)| !skipped.contains(&name.as_str()))
 }
 
 #[cfg(test)]

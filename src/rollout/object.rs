@@ -1,18 +1,43 @@
 //! Reading a Kubernetes object as the JSON that the API server gave. Objects stay JSON, because a typed struct would
 //! silently drop every field that is newer than this program.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+/// The value at a JSON pointer, as [`Value::pointer`], which makes two copies of each part to look for escapes in it.
+pub fn find<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
+    parts(pointer).try_fold(object, |value, part| match value {
+        Value::Object(fields) => fields.get(&*part),
+        Value::Array(entries) => entries.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// The value at a JSON pointer, to change it.
+pub fn find_mut<'a>(object: &'a mut Value, pointer: &str) -> Option<&'a mut Value> {
+    parts(pointer).try_fold(object, |value, part| match value {
+        Value::Object(fields) => fields.get_mut(&*part),
+        Value::Array(entries) => entries.get_mut(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn parts(pointer: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    pointer.split('/').skip(1).map(|part| {
+        if part.contains('~') { Cow::Owned(part.replace("~1", "/").replace("~0", "~")) } else { Cow::Borrowed(part) }
+    })
+}
+
 /// The string at a JSON pointer.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
-    object.pointer(pointer).and_then(Value::as_str)
+    find(object, pointer).and_then(Value::as_str)
 }
 
 /// The whole number at a JSON pointer.
 pub fn integer(object: &Value, pointer: &str) -> Option<i64> {
-    object.pointer(pointer).and_then(Value::as_i64)
+    find(object, pointer).and_then(Value::as_i64)
 }
 
 /// The number of replicas, pods or the like at a JSON pointer: zero or more.
@@ -22,17 +47,17 @@ pub fn count(object: &Value, pointer: &str) -> Option<i32> {
 
 /// The list at a JSON pointer; empty where there is none.
 pub fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    find(object, pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The list at a JSON pointer, to change its entries.
 pub fn items_mut<'a>(object: &'a mut Value, pointer: &str) -> impl Iterator<Item = &'a mut Value> + use<'a> {
-    object.pointer_mut(pointer).and_then(Value::as_array_mut).into_iter().flatten()
+    find_mut(object, pointer).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// The map of strings (labels, annotations, data) at a JSON pointer; empty where there is none.
 pub fn strings(object: &Value, pointer: &str) -> BTreeMap<String, String> {
-    let Some(map) = object.pointer(pointer).and_then(Value::as_object) else { return BTreeMap::new() };
+    let Some(map) = find(object, pointer).and_then(Value::as_object) else { return BTreeMap::new() };
     map.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
@@ -51,6 +76,21 @@ pub fn set(object: &mut Value, outer: &str, inner: &str, value: Value) {
     if let Some(fields) = outer.as_object_mut() {
         fields.insert(inner.to_owned(), value);
     }
+}
+
+/// Whether two versions of an object differ in nothing but the status, and who wrote what.
+pub fn is_same_but_status(one: &Value, other: &Value) -> bool {
+    is_same_but(["metadata", "status"], Some(one), Some(other))
+        && is_same_but(["managedFields", "resourceVersion"], one.get("metadata"), other.get("metadata"))
+}
+
+fn is_same_but(skipped: [&str; 2], one: Option<&Value>, other: Option<&Value>) -> bool {
+    fields_but(&skipped, one).eq(fields_but(&skipped, other))
+}
+
+fn fields_but<'a>(skipped: &'a [&str], object: Option<&'a Value>) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    let fields = object.and_then(Value::as_object).into_iter().flatten();
+    fields.filter(|(name, _)| !skipped.contains(&name.as_str()))
 }
 
 /// Keys whose mere presence says something, so that an empty object there differs from none: an empty selector selects
@@ -105,6 +145,15 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(pruned(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn pointers_find_what_those_of_the_library_find() {
+        let object = json!({"a/b": [{"c~d": 1}], "": 2, "e": {"": 3}});
+        for pointer in ["", "/", "/a~1b/0/c~0d", "/a~1b/1", "/a~1b/x", "/e", "/e/", "/e/f", "/a~1b/0/c~0d/g", "/~01"] {
+            assert_eq!(find(&object, pointer), object.pointer(pointer), "{pointer}");
+            assert_eq!(find_mut(&mut object.clone(), pointer).cloned(), object.pointer(pointer).cloned(), "{pointer}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::object::{items, strings, text};
+use super::object::{find, items, strings, text};
 use crate::api::checked::ValidatedCanary;
 
 /// The name under which Serin writes, as `metadata.managedFields` shows it.
@@ -89,7 +89,7 @@ pub fn keys_set_by_us(object: &Value, keys: Keys) -> BTreeSet<String> {
     items(object, "/metadata/managedFields")
         .iter()
         .filter(|entry| text(entry, "/manager").is_some_and(|manager| OUR_MANAGERS.contains(&manager)))
-        .filter_map(|entry| entry.pointer(&format!("/fieldsV1/f:metadata/f:{}", keys.field()))?.as_object())
+        .filter_map(|entry| find(entry, &format!("/fieldsV1/f:metadata/f:{}", keys.field()))?.as_object())
         .flat_map(|fields| fields.keys().filter_map(|key| key.strip_prefix("f:").map(ToOwned::to_owned)))
         .collect()
 }

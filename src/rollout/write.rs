@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::object::set;
+use super::object::{find, set};
 use crate::api::checked::ObjectKey;
 
 /// Identifies an object in the API.
@@ -52,7 +52,7 @@ impl Write {
     /// not depend on who set a field before, as server-side apply would, so it settles in one write.
     pub fn update(id: ResourceId, live: &Value, desired: &Value) -> Option<Self> {
         let mut body = merge_patch(live, desired)?;
-        if let Some(version) = live.pointer("/metadata/resourceVersion") {
+        if let Some(version) = find(live, "/metadata/resourceVersion") {
             set(&mut body, "metadata", "resourceVersion", version.clone());
         }
         Some(Self::Merge { id, body })
@@ -72,9 +72,10 @@ impl Write {
 
 /// The merge patch (RFC 7386) that turns one value into the other; `None` where they are equal.
 fn merge_patch(from: &Value, to: &Value) -> Option<Value> {
-    let (Value::Object(old), Value::Object(new)) = (from, to) else {
-        return (from != to).then(|| to.clone());
-    };
+    if from == to {
+        return None;
+    }
+    let (Value::Object(old), Value::Object(new)) = (from, to) else { return Some(to.clone()) };
     let mut patch: Map<String, Value> =
         old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null)).collect();
     for (key, value) in new {
@@ -82,7 +83,7 @@ fn merge_patch(from: &Value, to: &Value) -> Option<Value> {
             patch.insert(key.clone(), change);
         }
     }
-    (!patch.is_empty()).then_some(Value::Object(patch))
+    Some(Value::Object(patch))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::metadata::copied_labels;
 use super::revision::hex;
 use super::{Settings, WorkloadError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
-use crate::rollout::object::{items, items_mut, set, strings, text};
+use crate::rollout::object::{find, find_mut, items, items_mut, set, strings, text};
 use crate::rollout::ownership::{Keys, owner_reference, reconciled, refers_to, refers_to_a_canary};
 use crate::rollout::{ResourceId, Write};
 
@@ -75,7 +75,7 @@ fn primary_name(name: &str) -> String {
 /// is optional.
 pub fn references(deployment: &Value) -> BTreeMap<ConfigReference, bool> {
     let mut found = BTreeMap::new();
-    let mut template = deployment.pointer("/spec/template").cloned().unwrap_or_default();
+    let mut template = find(deployment, "/spec/template").cloned().unwrap_or_default();
     each_mention(&mut template, &mut |kind, name, optional| {
         let all_optional = found.entry(ConfigReference { kind, name: name.clone() }).or_insert(true);
         *all_optional &= optional;
@@ -106,7 +106,7 @@ pub(super) fn use_originals(template: &mut Value) {
 fn each_mention(template: &mut Value, visit: &mut dyn FnMut(ConfigKind, &mut String, bool)) {
     use ConfigKind::{ConfigMap, Secret};
     let mut mention = |kind, holder: &mut Value, field: &str, name: &str| {
-        let Some(source) = holder.pointer_mut(field) else { return };
+        let Some(source) = find_mut(holder, field) else { return };
         let optional = source.get("optional").and_then(Value::as_bool).unwrap_or(false);
         if let Some(Value::String(name)) = source.get_mut(name) {
             visit(kind, name, optional);

@@ -11,7 +11,7 @@ use super::revision::hex_digest;
 use super::selector::Selector;
 use super::{Settings, WorkloadError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
-use crate::rollout::object::{items_mut, pruned, set, strings, text};
+use crate::rollout::object::{find, items_mut, pruned, set, strings, text};
 use crate::rollout::ownership::{Controller, Keys, controller_of, owner_reference, reconciled};
 use crate::rollout::{Revision, Write};
 
@@ -273,7 +273,7 @@ fn was_generated(primary: &Value) -> bool {
 }
 
 fn says_the_same(live: &Value, desired: &Value) -> bool {
-    let part = |object: &Value, pointer| object.pointer(pointer).map_or(Value::Null, pruned);
+    let part = |object: &Value, pointer| find(object, pointer).map_or(Value::Null, pruned);
     ["/spec", "/metadata/labels", "/metadata/annotations", "/metadata/ownerReferences"]
         .iter()
         .all(|pointer| part(live, pointer) == part(desired, pointer))

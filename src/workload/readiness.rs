@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::rollout::Readiness;
-use crate::rollout::object::{count, integer, items, text};
+use crate::rollout::object::{count, find, integer, items, text};
 
 /// Readiness of a Deployment, given the percentage of its pods (0 to 100) that must be available.
 ///
@@ -46,7 +46,7 @@ fn obstacle(
         Some(format!(
             "exceeded its progress deadline with {updated} of {wanted} new pods made and {available} available"
         ))
-    } else if updated < wanted && deployment.pointer("/spec/paused") == Some(&Value::Bool(true)) {
+    } else if updated < wanted && find(deployment, "/spec/paused") == Some(&Value::Bool(true)) {
         Some("paused by spec.paused, so its new pods are not made".to_owned())
     } else if updated < wanted {
         Some(format!("waiting for new pods: {updated} of {wanted} made"))

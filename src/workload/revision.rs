@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::rollout::Revision;
-use crate::rollout::object::pruned;
+use crate::rollout::object::{find, pruned};
 
 /// Marks the way in which a template's hash was made, so that another way never looks like another template.
 const TEMPLATE_HASH_VERSION: &str = "serin1:";
@@ -18,8 +18,10 @@ const ID_LENGTH: usize = 12;
 /// Hash of the target's pod template: `serin1:` and 16 hexadecimal digits. Nulls, empty maps and lists and the order of
 /// keys don't count, so that it stays the same where only the API server's way of writing changed.
 pub fn template_hash(target: &Value) -> String {
-    let template = target.pointer("/spec/template").map_or(Value::Null, pruned);
-    format!("{TEMPLATE_HASH_VERSION}{}", hex_digest(&canonical(&template), 16))
+    let template = find(target, "/spec/template").map_or(Value::Null, pruned);
+    let mut text = String::new();
+    write_canonical(&template, &mut text);
+    format!("{TEMPLATE_HASH_VERSION}{}", hex_digest(&text, 16))
 }
 
 /// Revision of the target, given Flagger's checksums of what it refers to, by `configmap/NAME` and `secret/NAME`.
@@ -49,18 +51,32 @@ pub(super) fn hex(bytes: &[u8], digits: usize) -> String {
 }
 
 /// JSON without white space and with sorted keys.
-fn canonical(value: &Value) -> String {
+fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(fields) => {
             let sorted: BTreeMap<_, _> = fields.iter().collect();
-            let entries: Vec<_> = sorted
-                .into_iter()
-                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)))
-                .collect();
-            format!("{{{}}}", entries.join(","))
+            text.push('{');
+            for (index, (key, value)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                let _ = write!(text, "{}:", Value::from(key.as_str()));
+                write_canonical(value, text);
+            }
+            text.push('}');
         }
-        Value::Array(entries) => format!("[{}]", entries.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        scalar => scalar.to_string(),
+        Value::Array(entries) => {
+            text.push('[');
+            for (index, entry) in entries.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_canonical(entry, text);
+            }
+            text.push(']');
+        }
+        // A text takes every write.
+        scalar => drop(write!(text, "{scalar}")),
     }
 }
 

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::fields::first_duplicate;
+use super::place::Place;
 use super::schema::{Relation, Schema, Shape, Zero};
 
 /// A field of a built-in kind has a value of the wrong type.
@@ -172,15 +173,19 @@ fn joined(outer: &str, inner: &str) -> String {
 ///
 /// # Errors
 /// The first field that the schema does not know, or whose value has the wrong type, in the words of the API server.
-pub fn check_typed(schema: &Schema, value: &Value, path: &str) -> Result<(), String> {
+pub fn check_typed(schema: &Schema, value: &Value) -> Result<(), String> {
+    check_typed_at(schema, value, Place::Top)
+}
+
+fn check_typed_at(schema: &Schema, value: &Value, place: Place<'_>) -> Result<(), String> {
     match (&schema.shape, value) {
         (_, Value::Null) | (Shape::Any, _) => Ok(()),
         (Shape::Object { fields, values, .. }, Value::Object(map)) => map.iter().try_for_each(|(name, value)| {
-            let path = format!("{path}.{name}");
+            let place = Place::Field(&place, name);
             if !fields.contains_key(name) && values.is_none() && !schema.keeps_unknown {
-                return Err(format!("{path}: field not declared in schema"));
+                return Err(format!(".{place}: field not declared in schema"));
             }
-            check_typed(schema.child(name), value, &path)
+            check_typed_at(schema.child(name), value, place)
         }),
         (Shape::List { items, relation, .. }, Value::Array(list)) => {
             if let Relation::Keys(keys) = relation {
@@ -192,17 +197,18 @@ pub fn check_typed(schema: &Schema, value: &Value, path: &str) -> Result<(), Str
                 };
                 if let Some((index, key)) = list.iter().enumerate().find_map(nameless) {
                     return Err(format!(
-                        "{path}: element {index}: associative list with keys has an element that omits key field \
+                        ".{place}: element {index}: associative list with keys has an element that omits key field \
                          {key:?} (and doesn't have default value)"
                     ));
                 }
             }
             if let Some(twice) = first_duplicate(items, relation, list) {
-                return Err(format!("{path}: duplicate entries for key {twice}"));
+                return Err(format!(".{place}: duplicate entries for key {twice}"));
             }
-            list.iter().enumerate().try_for_each(|(index, item)| check_typed(items, item, &format!("{path}[{index}]")))
+            let mut items_at = list.iter().enumerate();
+            items_at.try_for_each(|(index, item)| check_typed_at(items, item, Place::Entry(&place, index)))
         }
         _ if fits(schema, value) => Ok(()),
-        _ => Err(format!("{path}: expected {}, got {value}", schema.type_name)),
+        _ => Err(format!(".{place}: expected {}, got {value}", schema.type_name)),
     }
 }

@@ -14,6 +14,7 @@ mod fields;
 mod interposer;
 mod openapi;
 mod patch;
+mod place;
 mod rbac;
 mod representation;
 mod request;
@@ -23,6 +24,7 @@ mod schema;
 mod selectors;
 mod service;
 mod store;
+mod stored;
 mod strategy;
 mod table;
 #[cfg(test)]
@@ -47,6 +49,7 @@ pub use self::interposer::{Delivery, Interposer, Plan, RequestInfo};
 use self::patch::Patch;
 pub use self::service::{Connection, ConnectionReset};
 use self::store::{Key, State};
+use self::stored::Stored;
 use self::strategy::Part;
 use self::verbs::{Context, DeleteOptions};
 use crate::clock;
@@ -89,7 +92,7 @@ pub enum ChangeKind {
 pub struct Change {
     /// What happened.
     pub kind: ChangeKind,
-    /// The object as it is now; for a deleted one, as it was at last.
+    /// The object as it is now, without `metadata.managedFields`; for a deleted one, as it was at last.
     pub object: Arc<Value>,
 }
 
@@ -104,9 +107,9 @@ pub struct WriteRecord {
     pub id: ResourceId,
     /// For example `status`.
     pub subresource: Option<String>,
-    /// As it was; `None` if it is new.
+    /// As it was, without `metadata.managedFields`; `None` if it is new.
     pub before: Option<Arc<Value>>,
-    /// As it is; `None` if it is gone.
+    /// As it is, without `metadata.managedFields`; `None` if it is gone.
     pub after: Option<Arc<Value>>,
     /// Which committed write of this server it is, from 0.
     pub index: u64,
@@ -163,10 +166,10 @@ impl ApiServer {
     /// An object as it is now.
     pub fn get(&self, id: &ResourceId) -> Option<Value> {
         let key = key(id).ok()?;
-        self.state().get(&key).map(|stored| (*stored.value).clone())
+        self.state().get(&key).map(Stored::shown)
     }
 
-    /// The same without a copy.
+    /// The same without a copy, and without `metadata.managedFields`.
     pub fn peek(&self, id: &ResourceId) -> Option<Arc<Value>> {
         let key = key(id).ok()?;
         self.state().get(&key).map(|stored| stored.value.clone())
@@ -175,10 +178,10 @@ impl ApiServer {
     /// All objects of a kind in all namespaces, by namespace and name.
     pub fn list(&self, api_version: &str, kind: &str) -> Vec<Value> {
         let Some(resource) = resources::by_kind(api_version, kind) else { return Vec::new() };
-        self.state().table(resource).objects(None).map(|stored| (*stored.value).clone()).collect()
+        self.state().table(resource).objects(None).map(Stored::shown).collect()
     }
 
-    /// The same without copying them.
+    /// The same without copying them, and without `metadata.managedFields`.
     pub fn shared(&self, api_version: &str, kind: &str) -> Vec<Arc<Value>> {
         let Some(resource) = resources::by_kind(api_version, kind) else { return Vec::new() };
         self.state().table(resource).objects(None).map(|stored| stored.value.clone()).collect()
@@ -188,19 +191,19 @@ impl ApiServer {
     ///
     /// # Errors
     /// It is there already, or not right.
-    pub fn create(&self, object: Value) -> Result<Value, Status> {
+    pub fn create(&self, object: Value) -> Result<Arc<Value>, Status> {
         let key = key_of(&object)?;
         let written = self.write_as_admin(ADMIN, "create", Part::Object, |state, context| {
             state.create(context, key.resource, &key.namespace, object)
         })?;
-        Ok((*written.object).clone())
+        Ok(written.object.value)
     }
 
     /// Server-side apply.
     ///
     /// # Errors
     /// Others own fields that would change, or the result is not right.
-    pub fn apply(&self, manager: &str, force: bool, object: Value) -> Result<Value, Status> {
+    pub fn apply(&self, manager: &str, force: bool, object: Value) -> Result<Arc<Value>, Status> {
         let key = key_of(&object)?;
         self.write_patch(manager, Part::Object, &key, &Patch::Apply { configuration: object, force })
     }
@@ -209,7 +212,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// The object is not there, or the result is not right.
-    pub fn patch(&self, id: &ResourceId, body: &Value) -> Result<Value, Status> {
+    pub fn patch(&self, id: &ResourceId, body: &Value) -> Result<Arc<Value>, Status> {
         self.write_patch(ADMIN, Part::Object, &key(id)?, &Patch::Merge(body.clone()))
     }
 
@@ -217,7 +220,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// The object is not there, or the result is not right.
-    pub fn patch_status(&self, id: &ResourceId, body: &Value) -> Result<Value, Status> {
+    pub fn patch_status(&self, id: &ResourceId, body: &Value) -> Result<Arc<Value>, Status> {
         self.write_patch(ADMIN, Part::Status, &key(id)?, &Patch::Merge(body.clone()))
     }
 
@@ -265,10 +268,10 @@ impl ApiServer {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).push(check);
     }
 
-    fn write_patch(&self, manager: &str, part: Part, key: &Key, patch: &Patch) -> Result<Value, Status> {
+    fn write_patch(&self, manager: &str, part: Part, key: &Key, patch: &Patch) -> Result<Arc<Value>, Status> {
         let written =
             self.write_as_admin(manager, patch.verb(), part, |state, context| state.patch(context, key, patch))?;
-        Ok((*written.object).clone())
+        Ok(written.object.value)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

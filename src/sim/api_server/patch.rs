@@ -70,12 +70,20 @@ impl Patch {
         }
     }
 
+    /// Whether it may be about `metadata.managedFields`.
+    pub fn may_name_managers(&self) -> bool {
+        match self {
+            Self::Merge(changes) | Self::Strategic(changes) => changes.pointer("/metadata/managedFields").is_some(),
+            Self::Json(_) => true,
+            Self::Apply { .. } => false,
+        }
+    }
+
     /// The object with the patch; an apply needs more than the object.
     ///
     /// # Errors
     /// The patch does not fit the object.
-    pub fn applied_to(&self, schema: &Schema, live: &Value) -> Result<Value, Status> {
-        let mut object = live.clone();
+    pub fn applied_to(&self, schema: &Schema, mut object: Value) -> Result<Value, Status> {
         match self {
             Self::Merge(patch) => merge(&mut object, patch),
             Self::Strategic(patch) => {

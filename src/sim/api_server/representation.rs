@@ -1,13 +1,12 @@
 //! How objects are shown: as they are, their metadata only, or as rows of a Table.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
+use axum::body::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
 use super::resources::{Family, Resource};
+use super::stored::Stored;
 use super::strategy::{TEMPLATE_GENERATION, set_or_remove};
 use super::table::{Included, table};
 
@@ -28,16 +27,18 @@ pub enum Representation {
 }
 
 impl Representation {
-    /// An object as the client wants it. `kind` is the one that it asked for.
-    pub fn of<'a>(self, kind: &Resource, object: &'a Value) -> Cow<'a, Value> {
-        match self {
+    /// An object as the client wants it, in JSON. `kind` is the one that it asked for.
+    pub fn of(self, kind: &Resource, object: &Stored) -> Bytes {
+        let converted = match self {
+            Self::Full if !kind.is_view() => return object.json().clone(),
             Self::Full => kind.shown(object),
-            Self::Metadata => Cow::Owned(partial(kind, object)),
+            Self::Metadata => partial(kind, object),
             Self::Table { included, has_headers } => {
-                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                Cow::Owned(table(kind, std::iter::once(object), &metadata, included, has_headers))
+                let metadata = json!({"resourceVersion": object.value["metadata"]["resourceVersion"]});
+                table(kind, std::slice::from_ref(object), &metadata, included, has_headers)
             }
-        }
+        };
+        converted.to_string().into()
     }
 
     /// What is left to say when the columns are known.
@@ -50,10 +51,9 @@ impl Representation {
     }
 
     /// A list of objects, in JSON.
-    pub fn list(self, kind: &Resource, objects: &[Arc<Value>], metadata: &Value) -> Vec<u8> {
+    pub fn list(self, kind: &Resource, objects: &[Stored], metadata: &Value) -> Vec<u8> {
         let list = match self {
             Self::Table { included, has_headers } => {
-                let objects = objects.iter().map(|object| &**object);
                 return table(kind, objects, metadata, included, has_headers).to_string().into_bytes();
             }
             Self::Full => List {
@@ -75,8 +75,8 @@ impl Representation {
 }
 
 /// The metadata of an object.
-pub fn partial(kind: &Resource, object: &Value) -> Value {
-    let mut metadata = object["metadata"].clone();
+pub fn partial(kind: &Resource, object: &Stored) -> Value {
+    let mut metadata = object.shown()["metadata"].take();
     if kind.family == Family::DaemonSet {
         hide_template_generation(&mut metadata);
     }
@@ -105,7 +105,7 @@ struct List<'a> {
 
 struct Items<'a> {
     kind: &'a Resource,
-    objects: &'a [Arc<Value>],
+    objects: &'a [Stored],
     is_partial: bool,
 }
 
@@ -119,7 +119,7 @@ impl Serialize for Items<'_> {
         for object in self.objects {
             match (self.is_partial, self.kind.is_custom()) {
                 (true, _) => sequence.serialize_element(&partial(self.kind, object))?,
-                (false, true) => sequence.serialize_element(&**object)?,
+                (false, true) => sequence.serialize_element(&self.kind.shown(object))?,
                 (false, false) => sequence.serialize_element(&Untyped(&self.kind.shown(object)))?,
             }
         }

@@ -1,6 +1,5 @@
 //! The resources that the server has, and what differs between them.
 
-use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -12,6 +11,7 @@ use super::core_events;
 use super::decode;
 use super::fields::FieldSet;
 use super::schema::{Reader, Schema};
+use super::stored::Stored;
 use super::strategy::Part;
 use super::table::{Column, columns_of};
 use crate::api::crd;
@@ -82,8 +82,9 @@ impl Resource {
     }
 
     /// An object as this resource shows it.
-    pub fn shown<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
-        if self.is_view() { Cow::Owned(core_events::converted(object)) } else { Cow::Borrowed(object) }
+    pub fn shown(&self, object: &Stored) -> Value {
+        let shown = object.shown();
+        if self.is_view() { core_events::converted(&shown) } else { shown }
     }
 
     /// The fields that writes of this part leave alone.

@@ -60,7 +60,7 @@ impl State {
                 let configuration = of_workload(kind, key, configuration)?;
                 return self.patch(context, key, &Patch::Apply { configuration, force: *force });
             }
-            ScaleChange::Patch(patch) => patch.applied_to(Schema::any(), &old)?,
+            ScaleChange::Patch(patch) => patch.applied_to(Schema::any(), old.clone())?,
         };
         let wrong_type = || match change {
             ScaleChange::Patch(_) => {

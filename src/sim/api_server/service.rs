@@ -19,6 +19,7 @@ use super::resources::{Family, Resource};
 use super::scale::{ScaleChange, scale_of};
 use super::selectors::Selector;
 use super::store::{Key, OpenList, State};
+use super::stored::Stored;
 use super::strategy::Part;
 use super::table::Included;
 use super::verbs::{Context, DeleteOptions, Deletion};
@@ -93,12 +94,12 @@ impl Connection {
         let representation = representation(request)?;
         match (request.verb, request.target.key()) {
             ("get", Some(key)) => {
-                let found = self.server.state().get(&key).map(|stored| stored.value.clone());
+                let found = self.server.state().get(&key).cloned();
                 let found = found.ok_or_else(|| errors::not_found(kind, &key.name))?;
                 if part == Part::Scale {
-                    return Ok(json_response(200, &scale_of(&found)));
+                    return Ok(json_response(200, &scale_of(&found.value)));
                 }
-                Ok(json_response(200, &representation.of(kind, &found)))
+                Ok(response(200, JSON, Body::from(representation.of(kind, &found))))
             }
             ("list", _) => self.list((*resource, namespace.as_deref()), &request.query, representation),
             ("watch", _) => {
@@ -159,7 +160,7 @@ impl Connection {
             _ => return Err(errors::not_allowed("the server does not allow this method on the requested resource")),
         };
         let code = if written.is_new { 201 } else { 200 };
-        let mut response = json_response(code, &representation.of(kind, &written.object));
+        let mut response = response(code, JSON, Body::from(representation.of(kind, &written.object)));
         for warning in warnings {
             if let Ok(value) = http::HeaderValue::from_str(&format!("299 - {warning:?}")) {
                 response.headers_mut().append(WARNING, value);
@@ -179,7 +180,7 @@ impl Connection {
         };
         let written =
             self.with_context(request, verb, Part::Scale, |state, context| state.write_scale(context, &key, &change))?;
-        Ok(json_response(200, &scale_of(&written.object)))
+        Ok(json_response(200, &scale_of(&written.object.value)))
     }
 
     fn with_context<T>(
@@ -204,10 +205,11 @@ impl Connection {
         let deletion =
             self.with_context(request, "delete", Part::Object, |state, context| state.delete(context, key, &options))?;
         let answer = match deletion {
-            Deletion::Marked(object) => (*object).clone(),
-            Deletion::Gone(object) if kind.answers_with_deleted() => (*object).clone(),
+            Deletion::Marked(object) => object.shown(),
+            Deletion::Gone(object) if kind.answers_with_deleted() => object.shown(),
             Deletion::Gone(object) => {
-                let mut details = json!({"name": key.name, "kind": kind.plural, "uid": object["metadata"]["uid"]});
+                let uid = &object.value["metadata"]["uid"];
+                let mut details = json!({"name": key.name, "kind": kind.plural, "uid": uid});
                 if !kind.group.is_empty() {
                     details["group"] = json!(kind.group);
                 }
@@ -225,13 +227,13 @@ impl Connection {
     ) -> Result<Response<Body>, Status> {
         let kind = &resources::all()[resource];
         let selector = Selector::read(kind, &request.query.label_selector, &request.query.field_selector)?;
-        let found: Vec<Arc<Value>> = {
+        let found: Vec<Stored> = {
             let state = self.server.state();
-            let found = state.table(kind.storage).objects(namespace).map(|stored| stored.value.clone());
-            found.filter(|object| selector.selects(object)).collect()
+            let found = state.table(kind.storage).objects(namespace);
+            found.filter(|stored| selector.selects(&stored.value)).cloned().collect()
         };
         for object in &found {
-            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            let text = |field: &str| object.value["metadata"][field].as_str().unwrap_or_default().to_owned();
             let key = Key { resource: kind.storage, namespace: text("namespace"), name: text("name") };
             let options = DeleteOptions::default();
             self.with_context(request, "delete", Part::Object, |state, context| state.delete(context, &key, &options))?;
@@ -250,10 +252,10 @@ impl Connection {
         let selector = Selector::read(kind, &query.label_selector, &query.field_selector)?;
         let mut state = self.server.state();
         let mut list = if query.token.is_empty() {
-            let found = state.table(kind.storage).objects(namespace).map(|stored| stored.value.clone());
+            let found = state.table(kind.storage).objects(namespace);
             let is_looked_at =
-                |object: &Arc<Value>| selector.only_name().is_none_or(|name| object["metadata"]["name"] == *name);
-            OpenList { version: state.version, rest: found.filter(is_looked_at).collect() }
+                |stored: &&Stored| selector.only_name().is_none_or(|name| stored.value["metadata"]["name"] == *name);
+            OpenList { version: state.version, rest: found.filter(is_looked_at).cloned().collect() }
         } else {
             let token = query.token.parse().ok();
             token.and_then(|token| state.take_list(token)).ok_or_else(|| {
@@ -271,7 +273,7 @@ impl Connection {
         while part.len() < count
             && let Some(object) = list.rest.pop_front()
         {
-            if selector.selects(&object) {
+            if selector.selects(&object.value) {
                 part.push(object);
             }
         }

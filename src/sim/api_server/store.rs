@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::fields::Managers;
 use super::resources::{self, Resource};
+use super::stored::{Applied, Stored};
 use super::{Change, ChangeKind, WriteRecord};
 use crate::api::checked::ObjectKey;
 use crate::rollout::ResourceId;
@@ -40,16 +41,6 @@ impl Key {
     }
 }
 
-/// An object and who owns its fields.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    pub value: Arc<Value>,
-    pub managers: Arc<Managers>,
-    /// Whether etcd would not have all of it: the default of a status is filled in whenever a new object is read, and
-    /// only the next write stores it, even one that changes nothing.
-    pub is_ahead_of_storage: bool,
-}
-
 /// Who writes, for the records.
 #[derive(Clone, Copy, Debug)]
 pub struct Author<'a> {
@@ -66,8 +57,8 @@ pub struct Event {
     pub version: u64,
     pub kind: ChangeKind,
     /// As it is; for a deletion as it was, with the version of the deletion.
-    pub object: Arc<Value>,
-    pub previous: Option<Arc<Value>>,
+    pub object: Stored,
+    pub previous: Option<Stored>,
     pub at: Instant,
 }
 
@@ -148,7 +139,7 @@ impl Table {
 #[derive(Clone, Debug)]
 pub struct OpenList {
     pub version: u64,
-    pub rest: VecDeque<Arc<Value>>,
+    pub rest: VecDeque<Stored>,
 }
 
 /// Everything that a server knows.
@@ -223,63 +214,69 @@ impl State {
     }
 
     /// Commits an object under the next version.
-    pub fn put(&mut self, key: &Key, mut object: Value, managers: Arc<Managers>, author: Author<'_>) -> Arc<Value> {
+    pub fn put(&mut self, key: &Key, mut object: Value, managers: Arc<Managers>, author: Author<'_>) -> Stored {
         if author.is_dry_run {
-            return Arc::new(object);
+            return Stored::new(Arc::new(object), managers);
         }
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let value = Arc::new(object);
-        let stored = Stored { value: value.clone(), managers, is_ahead_of_storage: false };
-        let previous = self.tables[key.resource].objects.insert((key.namespace.clone(), key.name.clone()), stored);
-        let previous = previous.map(|stored| stored.value);
+        let stored = Stored::new(Arc::new(object), managers);
+        let place = (key.namespace.clone(), key.name.clone());
+        let previous = self.tables[key.resource].objects.insert(place, stored.clone());
         if let Some(previous) = &previous {
-            self.unindex(key, previous);
+            self.unindex(key, &previous.value);
         }
-        self.index(key, &value);
+        self.index(key, &stored.value);
         let kind = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
-        self.announce(kind, key, &value, previous.clone());
-        self.record(key, author, previous, Some(value.clone()));
-        value
+        self.record(key, author, previous.as_ref(), Some(&stored));
+        self.announce(kind, key, &stored, previous);
+        stored
     }
 
     /// Notes that an object has a default that is not stored.
     pub fn mark_ahead_of_storage(&mut self, key: &Key) {
-        let place = (key.namespace.clone(), key.name.clone());
-        if let Some(stored) = self.tables[key.resource].objects.get_mut(&place) {
+        if let Some(stored) = self.get_mut(key) {
             stored.is_ahead_of_storage = true;
         }
     }
 
-    /// Commits that an object is gone. Returns it as it was, with the version of the deletion.
-    pub fn remove(&mut self, key: &Key, author: Author<'_>) -> Option<Arc<Value>> {
-        if author.is_dry_run {
-            return self.get(key).map(|stored| stored.value.clone());
+    /// Notes what would change nothing if it were applied again.
+    pub fn note_applied(&mut self, key: &Key, applied: Arc<Applied>) {
+        if let Some(stored) = self.get_mut(key) {
+            stored.applied = Some(applied);
         }
-        let stored = self.tables[key.resource].objects.remove(&(key.namespace.clone(), key.name.clone()))?;
+    }
+
+    fn get_mut(&mut self, key: &Key) -> Option<&mut Stored> {
+        self.tables[key.resource].objects.get_mut(&(key.namespace.clone(), key.name.clone()))
+    }
+
+    /// Commits that an object is gone. Returns it as it was, with the version of the deletion.
+    pub fn remove(&mut self, key: &Key, author: Author<'_>) -> Option<Stored> {
+        if author.is_dry_run {
+            return self.get(key).cloned();
+        }
+        let previous = self.tables[key.resource].objects.remove(&(key.namespace.clone(), key.name.clone()))?;
         self.version += 1;
-        let previous = stored.value;
-        self.unindex(key, &previous);
-        let uid = previous["metadata"]["uid"].as_str().unwrap_or_default();
+        self.unindex(key, &previous.value);
+        let uid = previous.value["metadata"]["uid"].as_str().unwrap_or_default();
         if self.dependents.contains_key(uid) {
             self.bereaved.push_back(uid.to_owned());
         }
-        let mut last = (*previous).clone();
-        last["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let last = Arc::new(last);
-        self.announce(ChangeKind::Deleted, key, &last, Some(previous.clone()));
-        self.record(key, author, Some(previous), None);
+        let last = previous.at_version(self.version);
+        self.record(key, author, Some(&previous), None);
+        self.announce(ChangeKind::Deleted, key, &last, Some(previous));
         Some(last)
     }
 
-    fn announce(&mut self, kind: ChangeKind, key: &Key, object: &Arc<Value>, previous: Option<Arc<Value>>) {
+    fn announce(&mut self, kind: ChangeKind, key: &Key, object: &Stored, previous: Option<Stored>) {
         let event = Event { version: self.version, kind, object: object.clone(), previous, at: Instant::now() };
         self.tables[key.resource].remember(event);
         // Nobody needs to listen.
-        let _ = self.changes.send(Change { kind, object: object.clone() });
+        let _ = self.changes.send(Change { kind, object: object.value.clone() });
     }
 
-    fn record(&mut self, key: &Key, author: Author<'_>, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
+    fn record(&mut self, key: &Key, author: Author<'_>, before: Option<&Stored>, after: Option<&Stored>) {
         let index = self.writes;
         self.writes += 1;
         if self.is_recording {
@@ -290,8 +287,8 @@ impl State {
                 verb: author.verb,
                 id: ResourceId::new(&resource.api_version(), resource.kind, ObjectKey::new(&key.namespace, &key.name)),
                 subresource,
-                before,
-                after,
+                before: before.map(|stored| stored.value.clone()),
+                after: after.map(|stored| stored.value.clone()),
                 index,
             });
         }

@@ -11,8 +11,10 @@ use super::errors;
 use super::fields::{FieldSet, Managers, Writer};
 use super::patch::Patch;
 use super::resources::{Family, Resource};
-use super::store::{Author, Key, State, Stored, owners};
+use super::store::{Author, Key, State, owners};
+use super::stored::{Applied, Stored};
 use super::strategy::{self, Part, set_or_remove};
+use crate::rollout::object::{find, is_same_but_status};
 
 /// Who the garbage collector is in the records.
 pub const GARBAGE_COLLECTOR: &str = "garbage-collector";
@@ -51,7 +53,7 @@ impl<'a> Context<'a> {
 /// What became of an object that was written.
 #[derive(Debug)]
 pub struct Written {
-    pub object: Arc<Value>,
+    pub object: Stored,
     pub is_new: bool,
 }
 
@@ -68,9 +70,9 @@ pub struct DeleteOptions {
 #[derive(Debug)]
 pub enum Deletion {
     /// The object is gone; as it was.
-    Gone(Arc<Value>),
+    Gone(Stored),
     /// It waits for its finalizers.
-    Marked(Arc<Value>),
+    Marked(Stored),
 }
 
 impl State {
@@ -85,7 +87,7 @@ impl State {
         let key = Key { resource, namespace: namespace.to_owned(), name: String::new() };
         let kind = key.resource();
         let mut object = checked_body(kind, body)?;
-        admit(kind, &mut object)?;
+        admit(kind, None, &mut object)?;
         check_namespace(&mut object, kind, namespace)?;
         let has_version = object["metadata"].get("resourceVersion").is_some();
         let managers = requested_managers(&object, &Managers::default());
@@ -129,7 +131,6 @@ impl State {
             return Err(errors::already_exists(kind, &key.name));
         }
         self.allocate(kind.family, &mut object);
-        show_managers(&mut object, &managers);
         let has_default_status = kind.is_custom() && object.get("status").is_some();
         let object = self.put(&key, object, managers.into(), context.author());
         if has_default_status {
@@ -161,10 +162,10 @@ impl State {
     pub fn update(&mut self, context: &Context<'_>, key: &Key, body: Value) -> Result<Written, Status> {
         let kind = key.resource();
         let mut object = checked_body(kind, body)?;
-        admit(kind, &mut object)?;
+        let live = self.get(key).cloned();
+        admit(kind, live.as_ref().map(|live| &*live.value), &mut object)?;
         check_namespace(&mut object, kind, &key.namespace)?;
         check_name(&object, &key.name)?;
-        let live = self.get(key).cloned();
         if live.is_none() && !kind.is_created_by_update() {
             return Err(errors::not_found(kind, &key.name));
         }
@@ -187,8 +188,12 @@ impl State {
             (_, None) => Err(errors::not_found(key.resource(), &key.name)),
             (patch, Some(live)) => {
                 let kind = key.resource();
-                let mut object = patch.applied_to(&kind.schema, &live.value)?;
-                admit(kind, &mut object).map_err(|error| patched_wrongly(&error))?;
+                let mut object = if patch.may_name_managers() {
+                    patch.applied_to(&kind.schema, live.shown())?
+                } else {
+                    patch.applied_to(&kind.schema, (*live.value).clone())?
+                };
+                admit(kind, Some(&live.value), &mut object).map_err(|error| patched_wrongly(&error))?;
                 check_namespace(&mut object, kind, &key.namespace)?;
                 check_name(&object, &key.name)?;
                 self.track_and_replace(context, key, &live, object)
@@ -208,6 +213,11 @@ impl State {
         if live.is_none() && context.part == Part::Status && !kind.is_created_by_update() {
             return Err(errors::not_found(kind, &key.name));
         }
+        if let Some(live) = live
+            && is_applied(context, live, configuration)
+        {
+            return Ok(Written { object: live.clone(), is_new: false });
+        }
         check_configuration(kind, key, configuration)?;
         let (api_version, reset) = (kind.api_version(), kind.reset_of(context.part));
         let writer = context.writer(&api_version);
@@ -225,17 +235,22 @@ impl State {
             object["kind"] = json!(kind.kind);
             object["apiVersion"] = json!(api_version);
         }
-        admit_merged(kind, &mut object)?;
+        admit_merged(kind, live.map(|live| &*live.value), &mut object)?;
         if live.is_none() {
             check_named_uid(kind, key, object["metadata"]["uid"].as_str())?;
         }
         check_namespace(&mut object, kind, &key.namespace)?;
         check_name(&object, &key.name)?;
         remove_managers(&mut object);
-        match live {
+        let written = match live {
             None => self.insert(context, key.clone(), object, managers, false),
             Some(live) => self.replace(context, key, live, object, managers),
+        }?;
+        if context.part == Part::Object && !context.is_dry_run {
+            let (manager, configuration) = (context.manager.to_owned(), configuration.clone());
+            self.note_applied(key, Arc::new(Applied { manager, configuration }));
         }
+        Ok(written)
     }
 
     /// Replaces an object that is in the form in which it is kept, and notes who changed which fields.
@@ -249,11 +264,6 @@ impl State {
         let kind = key.resource();
         let managers = match context.part {
             Part::Status | Part::Scale => (*live.managers).clone(),
-            Part::Object
-                if object.pointer("/metadata/managedFields") == live.value.pointer("/metadata/managedFields") =>
-            {
-                (*live.managers).clone()
-            }
             Part::Object => requested_managers(&object, &live.managers),
         };
         remove_managers(&mut object);
@@ -288,7 +298,6 @@ impl State {
         let kind = key.resource();
         check_version(kind, key, &live.value, &mut object)?;
         keep_system_fields(&live.value, &mut object);
-        show_managers(&mut object, &managers);
         strategy::prepare_update(kind, context.part, &live.value, &mut object);
         if kind.family == Family::Service {
             keep_allocated(&live.value, &mut object);
@@ -297,15 +306,20 @@ impl State {
         if !problems.is_empty() {
             return Err(errors::invalid(kind.group, kind.kind, &key.name, &problems));
         }
-        let is_same = is_same(&live.value, &object) && live.managers.is_same_but_times(&managers);
+        let is_same = *live.value == object && live.managers.is_same_but_times(&managers);
         if is_same && !live.is_ahead_of_storage {
-            return Ok(Written { object: live.value.clone(), is_new: false });
+            return Ok(Written { object: live.clone(), is_new: false });
         }
-        if object.pointer("/metadata/deletionTimestamp").is_some() && !has_finalizers(&object) {
+        if find(&object, "/metadata/deletionTimestamp").is_some() && !has_finalizers(&object) {
             self.remove(key, context.author());
-            return Ok(Written { object: Arc::new(object), is_new: false });
+            return Ok(Written { object: Stored::new(Arc::new(object), managers.into()), is_new: false });
         }
-        Ok(Written { object: self.put(key, object, managers.into(), context.author()), is_new: false })
+        let applied = live.applied.clone().filter(|_| is_same_to_appliers(live, &object, &managers));
+        let written = self.put(key, object, managers.into(), context.author());
+        if let (Some(applied), false) = (applied, context.is_dry_run) {
+            self.note_applied(key, applied);
+        }
+        Ok(Written { object: written, is_new: false })
     }
 
     /// Deletes an object, or marks it if finalizers hold it.
@@ -322,13 +336,13 @@ impl State {
         if !has_finalizers(&live.value) {
             if kind.family == Family::Pod {
                 // It says that it is being deleted, even if nothing is waited for.
-                self.put(key, marked(&live.value, context.time), live.managers, context.author());
+                self.put(key, marked(&live.value, context.time), live.managers.clone(), context.author());
             }
             let gone = self.remove(key, context.author());
-            return Ok(Deletion::Gone(gone.unwrap_or(live.value)));
+            return Ok(Deletion::Gone(gone.unwrap_or(live)));
         }
-        if live.value.pointer("/metadata/deletionTimestamp").is_some() {
-            return Ok(Deletion::Marked(live.value));
+        if find(&live.value, "/metadata/deletionTimestamp").is_some() {
+            return Ok(Deletion::Marked(live));
         }
         let object = marked(&live.value, context.time);
         Ok(Deletion::Marked(self.put(key, object, live.managers, context.author())))
@@ -373,6 +387,18 @@ impl State {
     }
 }
 
+/// Whether an apply would change nothing, because the same manager applied the same before and nothing has changed since
+/// that it could notice.
+fn is_applied(context: &Context<'_>, live: &Stored, configuration: &Value) -> bool {
+    let is_same = |applied: &Arc<Applied>| applied.is(context.manager, configuration);
+    context.part == Part::Object && !live.is_ahead_of_storage && live.applied.as_ref().is_some_and(is_same)
+}
+
+/// Whether a write changed the status at most, and nobody's ownership of anything else.
+fn is_same_to_appliers(live: &Stored, object: &Value, managers: &Managers) -> bool {
+    is_same_but_status(&live.value, object) && live.managers.is_same_but_subresources(managers)
+}
+
 fn without_replicas(workload: &Value) -> Value {
     let mut workload = workload.clone();
     set_or_remove(&mut workload["spec"], "replicas", None);
@@ -398,21 +424,7 @@ fn collector<'a>(verb: &'static str, time: &'a str) -> Context<'a> {
 }
 
 fn has_finalizers(object: &Value) -> bool {
-    object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|finalizers| !finalizers.is_empty())
-}
-
-/// Whether two objects differ in nothing but the times of ownership.
-fn is_same(live: &Value, object: &Value) -> bool {
-    let (Some(live), Some(object)) = (live.as_object(), object.as_object()) else { return false };
-    let is_same_map = |one: &Map<String, Value>, other: &Map<String, Value>, skipped: &str| {
-        one.len() == other.len()
-            && one.iter().filter(|(name, _)| *name != skipped).all(|(name, value)| other.get(name) == Some(value))
-    };
-    let (Some(Value::Object(before)), Some(Value::Object(after))) = (live.get("metadata"), object.get("metadata"))
-    else {
-        return false;
-    };
-    is_same_map(live, object, "metadata") && is_same_map(before, after, "managedFields")
+    find(object, "/metadata/finalizers").and_then(Value::as_array).is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 fn checked_body(kind: &Resource, mut body: Value) -> Result<Value, Status> {
@@ -440,8 +452,22 @@ fn checked_body(kind: &Resource, mut body: Value) -> Result<Value, Status> {
     Ok(body)
 }
 
-/// Brings an object that came in into the form in which it is kept.
-fn admit(kind: &Resource, object: &mut Value) -> Result<(), Status> {
+/// Brings an object that came in into the form in which it is kept. What is as in the `live` object is in that form.
+fn admit(kind: &Resource, live: Option<&Value>, object: &mut Value) -> Result<(), Status> {
+    let mut unchanged = Vec::new();
+    if let (Some(live), Some(fields)) = (live, object.as_object_mut()) {
+        let names = ["spec", "status", "data"].into_iter().filter(|name| live.get(*name) == fields.get(*name));
+        let names: Vec<&str> = names.collect();
+        unchanged.extend(names.into_iter().filter_map(|name| fields.remove_entry(name)));
+    }
+    let admitted = admit_changed(kind, object);
+    if let Some(fields) = object.as_object_mut() {
+        fields.extend(unchanged);
+    }
+    admitted
+}
+
+fn admit_changed(kind: &Resource, object: &mut Value) -> Result<(), Status> {
     let refuse = |error: WrongType| {
         let message = format!(
             "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal {} into Go struct field {} of type {}",
@@ -462,14 +488,14 @@ fn admit(kind: &Resource, object: &mut Value) -> Result<(), Status> {
 }
 
 /// The same for the result of an apply: a custom resource keeps the nulls that are left of what was pruned away.
-fn admit_merged(kind: &Resource, object: &mut Value) -> Result<(), Status> {
+fn admit_merged(kind: &Resource, live: Option<&Value>, object: &mut Value) -> Result<(), Status> {
     let nulls: Vec<String> = match object.as_object() {
         Some(fields) if kind.is_custom() => {
             fields.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name.clone()).collect()
         }
         _ => Vec::new(),
     };
-    admit(kind, object)?;
+    admit(kind, live, object)?;
     for name in nulls {
         if object.get(&name).is_none() {
             object[name] = Value::Null;
@@ -519,10 +545,10 @@ fn check_configuration(kind: &Resource, key: &Key, configuration: &Value) -> Res
     if configuration["kind"] != kind.kind {
         return Err(errors::bad_request(format!("invalid object type: {found}, Kind={}", configuration["kind"])));
     }
-    if configuration.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
+    if find(configuration, "/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(errors::bad_request("metadata.managedFields must be nil"));
     }
-    decode::check_typed(&kind.schema, configuration, "").map_err(|problem| untyped(kind, key, &problem))
+    decode::check_typed(&kind.schema, configuration).map_err(|problem| untyped(kind, key, &problem))
 }
 
 fn untyped(kind: &Resource, key: &Key, problem: &str) -> Status {
@@ -605,7 +631,7 @@ fn keep_allocated(live: &Value, object: &mut Value) {
 }
 
 fn requested_managers(object: &Value, live: &Managers) -> Managers {
-    match object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice) {
+    match find(object, "/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice) {
         Some([]) => Managers::default(),
         Some([only]) if only.as_object().is_some_and(Map::is_empty) => Managers::default(),
         Some(_) => Some(Managers::of(object)).filter(|managers| !managers.is_empty()).unwrap_or_else(|| live.clone()),
@@ -615,10 +641,4 @@ fn requested_managers(object: &Value, live: &Managers) -> Managers {
 
 fn remove_managers(object: &mut Value) {
     set_or_remove(&mut object["metadata"], "managedFields", None);
-}
-
-fn show_managers(object: &mut Value, managers: &Managers) {
-    if !managers.is_empty() {
-        object["metadata"]["managedFields"] = managers.to_json();
-    }
 }

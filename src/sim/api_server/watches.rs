@@ -1,6 +1,5 @@
 //! Watches: what happened since a version, as it happens, through the hands of an interposer.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures::stream;
 use kube::core::Status;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -19,6 +18,7 @@ use super::request::{Query, is_set};
 use super::resources;
 use super::selectors::Selector;
 use super::store::{Event, State};
+use super::stored::Stored;
 use super::{ApiServer, ChangeKind, errors};
 
 /// Time between two bookmarks.
@@ -86,8 +86,8 @@ impl Watch {
         };
         let is_streaming_list = is_set(query.send_initial_events.as_ref());
         if is_streaming_list || matches!(query.resource_version.as_str(), "" | "0") {
-            let found = table.objects(watch.namespace.as_deref()).map(|stored| stored.value.clone());
-            let selected: Vec<Arc<Value>> = found.filter(|object| watch.selector.selects(object)).collect();
+            let found = table.objects(watch.namespace.as_deref());
+            let selected: Vec<Stored> = found.filter(|stored| watch.selector.selects(&stored.value)).cloned().collect();
             for object in selected {
                 let line = watch.line("ADDED", &object);
                 watch.ready.push_back(line);
@@ -178,8 +178,7 @@ impl Watch {
             None => {}
             // It is no longer selected.
             Some("DELETED") if event.kind != ChangeKind::Deleted => {
-                let mut last = event.previous.as_deref().cloned().unwrap_or_default();
-                last["metadata"]["resourceVersion"] = json!(event.version.to_string());
+                let last = event.previous.as_ref().unwrap_or(&event.object).at_version(event.version);
                 self.deliver("DELETED", &last, event.at);
             }
             Some(kind) => self.deliver(kind, &event.object, event.at),
@@ -189,11 +188,11 @@ impl Watch {
 
     /// What the selector makes of an event: an object that begins to be selected is new, one that ceases to be is gone.
     fn seen(&self, event: &Event) -> Option<&'static str> {
-        let is_here = |object: &Value| {
-            self.namespace.as_ref().is_none_or(|namespace| object["metadata"]["namespace"] == **namespace)
-                && self.selector.selects(object)
+        let is_here = |object: &Stored| {
+            self.namespace.as_ref().is_none_or(|namespace| object.value["metadata"]["namespace"] == **namespace)
+                && self.selector.selects(&object.value)
         };
-        let was = event.previous.as_ref().is_some_and(|previous| is_here(previous));
+        let was = event.previous.as_ref().is_some_and(is_here);
         let is = event.kind != ChangeKind::Deleted && is_here(&event.object);
         match (was, is) {
             (false, true) => Some("ADDED"),
@@ -203,9 +202,9 @@ impl Watch {
         }
     }
 
-    fn deliver(&mut self, kind: &str, object: &Value, at: Instant) {
+    fn deliver(&mut self, kind: &str, object: &Stored, at: Instant) {
         let delivery = match &self.interposer {
-            Some(interposer) => interposer.watch_event(resources::all()[self.resource].kind, object),
+            Some(interposer) => interposer.watch_event(resources::all()[self.resource].kind, &object.value),
             None => Delivery::Now,
         };
         // Also of an event that is lost: a Table has its headers once.
@@ -223,7 +222,8 @@ impl Watch {
     }
 
     fn give_up(&mut self, message: &str) {
-        self.ready.push_back(line("ERROR", &errors::body(&errors::expired(message))));
+        let error = errors::body(&errors::expired(message));
+        self.ready.push_back(line("ERROR", error.to_string().as_bytes()));
         self.is_over = true;
     }
 
@@ -237,25 +237,18 @@ impl Watch {
         if ends_list {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        self.line("BOOKMARK", &object)
+        self.line("BOOKMARK", &Stored::unowned(object))
     }
 
-    fn line(&mut self, kind: &str, object: &Value) -> Bytes {
-        line(kind, &self.shown(object))
-    }
-
-    fn shown<'a>(&mut self, object: &'a Value) -> Cow<'a, Value> {
+    fn line(&mut self, kind: &str, object: &Stored) -> Bytes {
         let shown = self.representation.of(&resources::all()[self.asked], object);
         self.representation = self.representation.without_headers();
-        shown
+        line(kind, &shown)
     }
 }
 
-fn line(kind: &str, object: &Value) -> Bytes {
+fn line(kind: &str, object: &[u8]) -> Bytes {
     // The type first, as the real server writes it: who knows it reads the object without keeping it aside.
-    let mut line = format!("{{\"type\":\"{kind}\",\"object\":").into_bytes();
-    // Values can always be written.
-    let _ = serde_json::to_writer(&mut line, object);
-    line.extend_from_slice(b"}\n");
-    line.into()
+    let parts = [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":", object, b"}\n"];
+    parts.concat().into()
 }

@@ -231,7 +231,7 @@ impl Promises {
             "ConfigMap" if by_serin => self.config_written(record),
             "Event" if by_serin => self.event_written(record),
             "Canary" => self.canary_edited(record),
-            "Deployment" | "ConfigMap" => self.learn_revision(&record.id),
+            "Deployment" | "ConfigMap" => self.learn_revision(record),
             "HorizontalPodAutoscaler" | "MetricTemplate" | "AlertProvider" if by_serin => self.foreign_written(record),
             _ => {}
         }

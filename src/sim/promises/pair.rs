@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::{Promise, Promises, name_of};
 use crate::api::status::Phase;
-use crate::rollout::ResourceId;
-use crate::rollout::object::{integer, text};
+use crate::rollout::object::{find, integer, text};
 use crate::sim::api_server::WriteRecord;
 use crate::workload::{self, ConfigKind};
 
@@ -42,9 +41,14 @@ fn replicas(deployment: &Value) -> i64 {
 
 impl Promises {
     /// Somebody changed the target or its configuration: which revision do they make now?
-    pub(super) fn learn_revision(&mut self, changed: &ResourceId) {
+    pub(super) fn learn_revision(&mut self, record: &WriteRecord) {
         let names = [&self.pair.canary.name, &self.pair.config];
-        if !names.contains(&&changed.key.name) {
+        if !names.contains(&&record.id.key.name) {
+            return;
+        }
+        if let (Some(before), Some(after)) = (&record.before, &record.after)
+            && ["/spec/template", "/data"].into_iter().all(|part| find(before, part) == find(after, part))
+        {
             return;
         }
         if let Some((id, content)) = self.asked_for() {

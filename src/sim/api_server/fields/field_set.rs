@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use crate::sim::api_server::schema::{Schema, Shape};
@@ -18,6 +19,26 @@ pub struct FieldSet {
 struct Element {
     is_member: bool,
     inside: FieldSet,
+}
+
+/// As `FieldsV1`.
+impl Serialize for FieldSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(&self.elements)
+    }
+}
+
+impl Serialize for Element {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.is_member && !self.inside.is_empty() {
+            map.serialize_entry(".", &FieldSet::default())?;
+        }
+        for (name, element) in &self.inside.elements {
+            map.serialize_entry(name, element)?;
+        }
+        map.end()
+    }
 }
 
 impl Element {
@@ -40,18 +61,6 @@ impl FieldSet {
             set.elements.insert(name.clone(), Element { is_member, inside: Self::from_json(inner) });
         }
         set
-    }
-
-    /// As `FieldsV1`.
-    pub fn to_json(&self) -> Value {
-        let elements = self.elements.iter().map(|(name, element)| {
-            let mut inner = element.inside.to_json();
-            if let (true, false, Some(inner)) = (element.is_member, element.inside.is_empty(), inner.as_object_mut()) {
-                inner.insert(".".to_owned(), Value::Object(Map::new()));
-            }
-            (name.clone(), inner)
-        });
-        Value::Object(elements.collect())
     }
 
     /// The set of the fields with these names at the top, and inside of one of them.
@@ -99,6 +108,24 @@ impl FieldSet {
         self.elements.get(element).map(|element| &element.inside)
     }
 
+    /// Whether nothing is in both.
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        self.elements.iter().all(|(name, own)| {
+            other
+                .elements
+                .get(name)
+                .is_none_or(|other| !(own.is_member && other.is_member) && own.inside.is_disjoint(&other.inside))
+        })
+    }
+
+    /// Whether everything in the other is in this.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.elements.iter().all(|(name, other)| match self.elements.get(name) {
+            Some(own) => (own.is_member || !other.is_member) && own.inside.contains(&other.inside),
+            None => other.is_empty(),
+        })
+    }
+
     /// What is in either.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
@@ -125,6 +152,9 @@ impl FieldSet {
     /// What is in this and not in the other.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
+        if self.has_no_element_of(other) {
+            return self.clone();
+        }
         self.combined(other, |own, other| match other {
             None => own.clone(),
             Some(other) => {
@@ -135,12 +165,21 @@ impl FieldSet {
 
     /// What is in this and neither in the other nor inside of a field of it.
     #[must_use]
-    pub fn recursive_difference(&self, other: &Self) -> Self {
+    pub fn recursive_difference(self, other: &Self) -> Self {
+        if self.has_no_element_of(other) {
+            return self;
+        }
         self.combined(other, |own, other| match other {
             None => own.clone(),
             Some(other) if other.is_member => Element::default(),
-            Some(other) => Element { is_member: own.is_member, inside: own.inside.recursive_difference(&other.inside) },
+            Some(other) => {
+                Element { is_member: own.is_member, inside: own.inside.clone().recursive_difference(&other.inside) }
+            }
         })
+    }
+
+    fn has_no_element_of(&self, other: &Self) -> bool {
+        !self.elements.keys().any(|name| other.elements.contains_key(name))
     }
 
     fn combined(&self, other: &Self, combine: impl Fn(&Element, Option<&Element>) -> Element) -> Self {

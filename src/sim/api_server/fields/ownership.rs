@@ -1,8 +1,10 @@
 //! The entries of `metadata.managedFields`, and how writes change them.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use serde_json::{Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::field_set::FieldSet;
 use super::structured::{self, Comparison, compare};
@@ -47,18 +49,19 @@ pub struct Ownership {
     api_version: String,
     subresource: String,
     time: Option<String>,
-    fields: FieldSet,
+    /// Shared from one version of an object to the next: most writes change what one manager owns.
+    fields: Arc<FieldSet>,
 }
 
 impl Ownership {
-    fn new(writer: &Writer<'_>, operation: Operation, fields: FieldSet) -> Self {
+    fn new(writer: &Writer<'_>, operation: Operation) -> Self {
         Self {
             manager: writer.manager.to_owned(),
             operation,
             api_version: writer.api_version.to_owned(),
             subresource: writer.subresource.to_owned(),
             time: None,
-            fields,
+            fields: Arc::default(),
         }
     }
 
@@ -75,25 +78,8 @@ impl Ownership {
             api_version: text("apiVersion"),
             subresource: text("subresource"),
             time: entry["time"].as_str().map(ToOwned::to_owned),
-            fields: FieldSet::from_json(&entry["fieldsV1"]),
+            fields: Arc::new(FieldSet::from_json(&entry["fieldsV1"])),
         })
-    }
-
-    fn to_json(&self) -> Value {
-        let mut entry = json!({
-            "manager": self.manager,
-            "operation": self.operation.name(),
-            "apiVersion": self.api_version,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": self.fields.to_json(),
-        });
-        if let Some(time) = &self.time {
-            entry["time"] = json!(time);
-        }
-        if !self.subresource.is_empty() {
-            entry["subresource"] = json!(self.subresource);
-        }
-        entry
     }
 
     fn is_of(&self, writer: &Writer<'_>, operation: Operation) -> bool {
@@ -107,6 +93,24 @@ impl Ownership {
         let Self { manager, operation, api_version, subresource, time: _, fields } = self;
         (manager, operation, api_version, subresource, fields)
             == (&other.manager, &other.operation, &other.api_version, &other.subresource, &other.fields)
+    }
+
+    /// By what objects show their managers in order.
+    fn order(&self) -> impl Ord + use<'_> {
+        (self.operation, &self.time, &self.manager, &self.api_version, &self.subresource)
+    }
+
+    fn takes(&mut self, fields: FieldSet) {
+        if !self.fields.contains(&fields) {
+            let own = Arc::make_mut(&mut self.fields);
+            *own = std::mem::take(own).union(fields);
+        }
+    }
+
+    fn loses(&mut self, fields: &FieldSet) {
+        if !self.fields.is_disjoint(fields) {
+            self.fields = Arc::new(self.fields.difference(fields));
+        }
     }
 
     /// As conflicts name it.
@@ -123,6 +127,24 @@ impl Ownership {
     }
 }
 
+impl Serialize for Ownership {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entry = serializer.serialize_map(None)?;
+        entry.serialize_entry("manager", &self.manager)?;
+        entry.serialize_entry("operation", self.operation.name())?;
+        entry.serialize_entry("apiVersion", &self.api_version)?;
+        if let Some(time) = &self.time {
+            entry.serialize_entry("time", time)?;
+        }
+        entry.serialize_entry("fieldsType", "FieldsV1")?;
+        entry.serialize_entry("fieldsV1", &*self.fields)?;
+        if !self.subresource.is_empty() {
+            entry.serialize_entry("subresource", &self.subresource)?;
+        }
+        entry.end()
+    }
+}
+
 /// Somebody else owns a field that is applied with another value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
@@ -133,7 +155,8 @@ pub struct Conflict {
 }
 
 /// All entries of `metadata.managedFields` of an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Managers {
     entries: Vec<Ownership>,
 }
@@ -155,12 +178,19 @@ impl Managers {
 
     /// Whether somebody owns one of these fields.
     pub fn own(&self, fields: &FieldSet) -> bool {
-        self.entries.iter().any(|entry| !entry.fields.intersection(fields).is_empty())
+        self.entries.iter().any(|entry| !entry.fields.is_disjoint(fields))
     }
 
     /// As an object shows them.
     pub fn to_json(&self) -> Value {
-        Value::Array(self.entries.iter().map(Ownership::to_json).collect())
+        // Nothing in it can't be written.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// Whether the same own the same of the object itself, whatever they own through its subresources.
+    pub fn is_same_but_subresources(&self, other: &Self) -> bool {
+        let of_object = |entry: &&Ownership| entry.subresource.is_empty();
+        self.entries.iter().filter(of_object).eq(other.entries.iter().filter(of_object))
     }
 
     /// Whether the same own the same, whenever they wrote it.
@@ -179,15 +209,18 @@ impl Managers {
         writer: &Writer<'_>,
         reset: &FieldSet,
     ) -> Self {
-        let comparison = written(&compare(schema, live, new), reset);
+        let comparison = written(compare(schema, live, new), reset);
         let taken = comparison.modified.union(comparison.added);
         for entry in &mut self.entries {
-            entry.fields = entry.fields.difference(&taken).difference(&comparison.removed);
+            if !entry.is_of(writer, Operation::Update) {
+                entry.loses(&taken);
+            }
+            entry.loses(&comparison.removed);
         }
-        let taken = taken.difference(&SYSTEM_FIELDS);
+        let taken = if taken.is_disjoint(&SYSTEM_FIELDS) { taken } else { taken.difference(&SYSTEM_FIELDS) };
         if !taken.is_empty() {
             let entry = self.entry(writer, Operation::Update);
-            entry.fields = std::mem::take(&mut entry.fields).union(taken);
+            entry.takes(taken);
             // The real server forgets the time of a write to the scale (`managedfields.ScaleHandler`).
             entry.time = (writer.subresource != "scale").then(|| writer.time.to_owned());
         }
@@ -210,13 +243,14 @@ impl Managers {
         let merged = structured::merge(schema, live, configuration);
         let applied = structured::fields(schema, configuration).recursive_difference(reset);
         let entry = self.entry(writer, Operation::Apply);
-        let last = std::mem::replace(&mut entry.fields, applied);
+        let last = std::mem::replace(&mut entry.fields, Arc::new(applied));
         writer.api_version.clone_into(&mut entry.api_version);
         let object = self.prune(schema, merged, &last);
-        let comparison = written(&compare(schema, live, &object), reset);
+        let comparison = written(compare(schema, live, &object), reset);
         let changed = comparison.modified.union(comparison.added);
         let others = || self.entries.iter().filter(|entry| !entry.is_of(writer, Operation::Apply));
         let conflicts: Vec<Conflict> = others()
+            .filter(|entry| !entry.fields.is_disjoint(&changed))
             .flat_map(|entry| {
                 let paths = entry.fields.intersection(&changed).paths();
                 paths.into_iter().map(|path| Conflict { manager: entry.printed(), path })
@@ -227,12 +261,13 @@ impl Managers {
         }
         for entry in &mut self.entries {
             if entry.is_of(writer, Operation::Apply) {
-                entry.fields = entry.fields.difference(&SYSTEM_FIELDS);
+                entry.loses(&SYSTEM_FIELDS);
                 if object != *live {
                     entry.time = Some(writer.time.to_owned());
                 }
             } else {
-                entry.fields = entry.fields.difference(&changed).difference(&comparison.removed);
+                entry.loses(&changed);
+                entry.loses(&comparison.removed);
             }
         }
         Ok((object, self.sorted()))
@@ -249,14 +284,17 @@ impl Managers {
         let found = self.entries.iter().position(|entry| entry.is_of(writer, operation));
         let index = found.unwrap_or(self.entries.len());
         if found.is_none() {
-            self.entries.push(Ownership::new(writer, operation, FieldSet::default()));
+            self.entries.push(Ownership::new(writer, operation));
         }
         &mut self.entries[index]
     }
 
     /// Takes away what the writer applied the last time, not this time, and nobody else owns.
     fn prune(&self, schema: &Schema, merged: Value, last: &FieldSet) -> Value {
-        let owned = self.entries.iter().fold(FieldSet::default(), |all, entry| all.union(entry.fields.clone()));
+        if self.entries.iter().any(|entry| entry.fields.contains(last)) {
+            return merged;
+        }
+        let owned = self.entries.iter().fold(FieldSet::default(), |all, entry| all.union((*entry.fields).clone()));
         if last.difference(&owned).is_empty() {
             return merged;
         }
@@ -272,17 +310,16 @@ impl Managers {
     /// In the order in which objects show them; appliers first, older ones first.
     fn sorted(mut self) -> Self {
         self.entries.retain(|entry| !entry.fields.is_empty());
-        let key = |entry: &Ownership| {
-            let names = (entry.manager.clone(), entry.api_version.clone(), entry.subresource.clone());
-            (entry.operation, entry.time.clone(), names)
-        };
-        self.entries.sort_by_cached_key(key);
+        self.entries.sort_by(|one, other| one.order().cmp(&other.order()));
         self
     }
 }
 
 /// The comparison without the fields that this endpoint does not write.
-fn written(comparison: &Comparison, reset: &FieldSet) -> Comparison {
+fn written(comparison: Comparison, reset: &FieldSet) -> Comparison {
+    if reset.is_empty() {
+        return comparison;
+    }
     Comparison {
         added: comparison.added.recursive_difference(reset),
         modified: comparison.modified.recursive_difference(reset),

@@ -74,6 +74,12 @@ fn compare_maps(schema: &Schema, old: Option<&Value>, new: Option<&Value>, into:
 }
 
 fn compare_lists(items: &Schema, relation: &Relation, old: Option<&Value>, new: Option<&Value>, into: &mut Comparison) {
+    if let Some(pairs) = in_same_places(relation, old, new) {
+        for (before, after) in pairs.filter(|(before, after)| before != after) {
+            compare_element(items, || element(items, relation, after), Some(before), Some(after), into);
+        }
+        return;
+    }
     let (old, new) = (by_element(items, relation, old), by_element(items, relation, new));
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort();
@@ -119,9 +125,31 @@ fn compare_element(
         _ if found.is_leaf => into.modified.insert(name()),
         _ => {}
     }
-    into.added.insert_inside(name(), found.below.added);
-    into.modified.insert_inside(name(), found.below.modified);
-    into.removed.insert_inside(name(), found.below.removed);
+    for (into, below) in [
+        (&mut into.added, found.below.added),
+        (&mut into.modified, found.below.modified),
+        (&mut into.removed, found.below.removed),
+    ] {
+        if !below.is_empty() {
+            into.insert_inside(name(), below);
+        }
+    }
+}
+
+/// The entries of two lists that have entries with the same keys in the same places, each once.
+fn in_same_places<'a>(
+    relation: &Relation,
+    old: Option<&'a Value>,
+    new: Option<&'a Value>,
+) -> Option<impl Iterator<Item = (&'a Value, &'a Value)> + use<'a>> {
+    let Relation::Keys(keys) = relation else { return None };
+    let (old, new) = (old?.as_array()?, new?.as_array()?);
+    let has_same_keys = |one: &Value, other: &Value| keys.iter().all(|key| one.get(key) == other.get(key));
+    let is_once = |(index, entry): (usize, &Value)| !old[..index].iter().any(|other| has_same_keys(entry, other));
+    let are_same = old.len() == new.len()
+        && old.iter().zip(new).all(|(one, other)| has_same_keys(one, other))
+        && old.iter().enumerate().all(is_once);
+    are_same.then(|| old.iter().zip(new))
 }
 
 /// The entries of a list by their element; more than one where the keys are not unique.
@@ -173,7 +201,10 @@ pub fn fields(schema: &Schema, value: &Value) -> FieldSet {
         (Shape::List { items, relation, .. }, Value::Array(list)) if *relation != Relation::Atomic => {
             for item in list {
                 let name = element(items, relation, item);
-                set.insert_inside(name.clone(), fields(items, item));
+                let inside = fields(items, item);
+                if !inside.is_empty() {
+                    set.insert_inside(name.clone(), inside);
+                }
                 set.insert(name);
             }
         }

@@ -66,12 +66,11 @@ pub fn prepare_update(resource: &Resource, part: Part, live: &Value, object: &mu
         Part::Object | Part::Scale if resource.has_status => copy(live, object, "status"),
         Part::Object | Part::Scale => {}
         Part::Status if resource.is_custom() => {
-            let mut written = std::mem::replace(object, live.clone());
-            for key in ["managedFields", "resourceVersion"] {
-                let value = written.get_mut("metadata").and_then(|metadata| metadata.get_mut(key)).map(Value::take);
-                set_or_remove(&mut object["metadata"], key, value);
-            }
-            set_or_remove(object, "status", written.get_mut("status").map(Value::take));
+            let version = object["metadata"]["resourceVersion"].take();
+            let status = object.as_object_mut().and_then(|fields| fields.remove("status"));
+            take_back(live, object);
+            object["metadata"]["resourceVersion"] = version;
+            set_or_remove(object, "status", status);
         }
         Part::Status => {
             copy(live, object, "spec");
@@ -96,6 +95,17 @@ pub fn prepare_update(resource: &Resource, part: Part, live: &Value, object: &mu
         && let Some(generation) = live.pointer("/metadata/generation").and_then(Value::as_i64)
     {
         object["metadata"]["generation"] = json!(generation + 1);
+    }
+}
+
+/// Makes an object without a status what it was, but for the status.
+fn take_back(live: &Value, object: &mut Value) {
+    let (Some(live), Some(fields)) = (live.as_object(), object.as_object_mut()) else { return };
+    fields.retain(|name, _| live.contains_key(name));
+    for (name, value) in live.iter().filter(|(name, _)| *name != "status") {
+        if fields.get(name) != Some(value) {
+            fields.insert(name.clone(), value.clone());
+        }
     }
 }
 

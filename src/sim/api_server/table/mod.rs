@@ -16,6 +16,7 @@ pub use self::columns::{Column, of as columns_of};
 use super::errors;
 use super::representation::partial;
 use super::resources::{Family, Resource};
+use super::stored::Stored;
 use crate::clock;
 
 /// How much of each object is in its row.
@@ -48,20 +49,15 @@ impl Included {
 }
 
 /// The table of these objects, which are as they are kept. `metadata` is that of a list.
-pub fn table<'a>(
-    kind: &Resource,
-    objects: impl Iterator<Item = &'a Value>,
-    metadata: &Value,
-    included: Included,
-    has_headers: bool,
-) -> Value {
+pub fn table(kind: &Resource, objects: &[Stored], metadata: &Value, included: Included, has_headers: bool) -> Value {
     let now = clock::now();
     let rows: Vec<Value> = objects
+        .iter()
         .map(|object| {
-            let cells: Vec<Value> = kind.columns.iter().map(|column| column.cell(object, now)).collect();
+            let cells: Vec<Value> = kind.columns.iter().map(|column| column.cell(&object.value, now)).collect();
             let mut row = json!({"cells": cells, "object": included_part(kind, object, included)});
             if kind.family == Family::Pod
-                && let Some(conditions) = pod::conditions(object)
+                && let Some(conditions) = pod::conditions(&object.value)
             {
                 row["conditions"] = conditions;
             }
@@ -78,10 +74,10 @@ pub fn table<'a>(
     })
 }
 
-fn included_part(kind: &Resource, object: &Value, included: Included) -> Value {
+fn included_part(kind: &Resource, object: &Stored, included: Included) -> Value {
     match included {
         Included::Nothing => Value::Null,
-        Included::Object => kind.shown(object).into_owned(),
+        Included::Object => kind.shown(object),
         Included::Metadata => partial(kind, object),
     }
 }
