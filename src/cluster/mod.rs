@@ -1,6 +1,7 @@
 //! Every Kubernetes call there is.
 
 pub mod apply;
+mod bounded;
 pub mod cache;
 pub mod client;
 pub mod events;

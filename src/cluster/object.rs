@@ -7,9 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::{ApiResource, DynamicResourceScope};
+use serde::de::{DeserializeSeed, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::bounded::Bounded;
 use crate::api::checked::ObjectKey;
 
 /// An object as the API server gave it, with whatever is newer in it than this program. Clones share the JSON, which is
@@ -123,7 +125,10 @@ impl Serialize for Object {
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Map::deserialize(deserializer).map(Self::from)
+        match Bounded::object().deserialize(deserializer)? {
+            Value::Object(fields) => Ok(Self::from(fields)),
+            _ => Err(D::Error::custom("not a Kubernetes object: its JSON is no object")),
+        }
     }
 }
 

@@ -27,6 +27,9 @@ pub const NESTING_MAX: usize = 32;
 /// Most bytes that one rendering may produce, intermediate strings included.
 pub const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest message about a template, in characters.
+const MESSAGE_CHARACTERS_MAX: usize = 400;
+
 /// Where something stands in a template; both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -48,8 +51,18 @@ pub struct TemplateError {
 
 impl TemplateError {
     fn at(position: Position, message: impl Into<String>) -> Self {
-        Self { position, message: message.into() }
+        Self { position, message: shortened(message.into()) }
     }
+}
+
+/// A message that repeats a long name, without the middle of it: what is wrong comes before, and the mend behind.
+fn shortened(message: String) -> String {
+    let count = message.chars().count();
+    if count <= MESSAGE_CHARACTERS_MAX {
+        return message;
+    }
+    let half = MESSAGE_CHARACTERS_MAX / 2;
+    message.chars().take(half).chain("...".chars()).chain(message.chars().skip(count - half)).collect()
 }
 
 /// What a template can refer to.

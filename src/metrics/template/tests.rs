@@ -198,6 +198,15 @@ fn hostile_templates_end_in_an_error() {
     }
 }
 
+#[test]
+fn an_error_does_not_repeat_a_long_name_as_a_whole() {
+    for template in [format!("{{{{ {} }}}}", "a".repeat(60_000)), format!("{{{{ variables.{} }}}}", "é".repeat(30_000))]
+    {
+        let got = render(&template);
+        assert!((100..=500).contains(&got.chars().count()), "{}", &got[..200]);
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_it_panic(text in r#"(\{\{|\}\}|-| |\(|\)|\||"|`|%|\.|\$|:=|=|if|else|end|target|variables|printf|eq|a|1|é|\n|/\*|\*/|\\){0,40}"#) {

@@ -89,12 +89,12 @@ impl Promises {
         match verdict {
             Verdict::Pass => {
                 self.answers.passed.insert(question, now);
-                self.answers.known = Some(Moment::now());
+                self.answers.known = Some(Moment::current());
             }
             Verdict::Fail => {
                 self.answers.passed.remove(&question);
                 self.answers.fails += 1;
-                self.answers.known = Some(Moment::now());
+                self.answers.known = Some(Moment::current());
             }
             Verdict::NotKnown => {
                 self.answers.passed.remove(&question);

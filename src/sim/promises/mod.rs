@@ -132,7 +132,7 @@ struct Moment {
 }
 
 impl Moment {
-    fn now() -> Self {
+    fn current() -> Self {
         Self { instant: Instant::now(), wall: clock::now() }
     }
 

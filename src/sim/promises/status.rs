@@ -132,7 +132,7 @@ impl Promises {
         books.run = run_of(new);
         books.last_step = None;
         books.routed = None;
-        books.began = Some(Moment::now());
+        books.began = Some(Moment::current());
         books.lost_pods = 0;
         books.shortest_interval = interval(canary);
         self.answers.start_over();
@@ -158,7 +158,7 @@ impl Promises {
         }
         let served = self.had_pod(&self.pair.canary.name);
         self.keep(Promise::NoTrafficWithoutPods, served, || format!("{from} -> {to} without a canary pod"));
-        self.status.last_step = Some(Moment::now());
+        self.status.last_step = Some(Moment::current());
         self.status.shortest_interval = interval(canary);
     }
 

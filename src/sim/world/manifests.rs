@@ -218,8 +218,10 @@ fn template() -> Value {
     })
 }
 
-/// A Canary with a provider that is not built yet, which the schema lets through.
+/// A Canary with a provider that is not built yet, which the schema lets through, and with a free-form field that nests
+/// deeper than JSON libraries read.
 fn neighbour() -> Value {
+    let deep = (0..200).fold(json!(1), |inner, _| json!({"deeper": inner}));
     json!({
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",
@@ -228,7 +230,7 @@ fn neighbour() -> Value {
             "provider": "istio",
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "somebody"},
             "service": {"port": 80, "targetPort": 8080},
-            "analysis": {"interval": "10s", "threshold": 1, "iterations": 1},
+            "analysis": {"interval": "10s", "threshold": 1, "iterations": 1, "comparison": deep},
         },
     })
 }
