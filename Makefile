@@ -55,12 +55,16 @@ unit: ## Only the tests that need nothing around them
 	$(call stage,cargo test --locked --lib)
 
 # How many random worlds: as many as a CI run has time for. More by hand, with make worlds WORLDS=100000.
-WORLDS := 3000
+WORLDS := 10000
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+SIMULATOR = target/static/$(HOST)/worlds/serin
 
+# They run in the static binary that tests/static_binary.rs tests, built by the same command, so that it is built once.
 .PHONY: worlds
 worlds: ## Simulated worlds: random ones, and every crash point of every story
-	$(call stage,cargo build --locked --quiet --profile worlds --package serin; \
-		target/worlds/serin sim --crash-points; target/worlds/serin sim --count $(WORLDS))
+	$(call stage,RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --quiet --package serin --bin serin \
+		--profile worlds --target $(HOST) --target-dir target/static; \
+		$(SIMULATOR) sim --crash-points; $(SIMULATOR) sim --count $(WORLDS))
 
 .PHONY: scenarios
 scenarios: components ## Only the scenarios: a real API server, real traffic

@@ -70,26 +70,24 @@ fn a_binary_that_needs_libraries_does_not_start_there() {
     assert!(!inside.status.success(), "the root directory is not empty: {}", describe(&inside));
 }
 
-/// Builds the binary as `Dockerfile` does, but unoptimised, in a target folder of its own: other flags would otherwise
-/// rebuild every dependency each time. With `--target`, the flags do not reach build scripts and procedural macros,
-/// which cannot be static.
+/// Builds the binary as `Dockerfile` does, but in the profile and the target folder of `make worlds`, which runs it too:
+/// other flags in the same folder would rebuild every dependency each time. With `--target`, the flags do not reach build
+/// scripts and procedural macros, which cannot be static.
 fn static_binary() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("static");
     let host = host();
     let build = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--package=serin", "--bin=serin"])
+        .args(["build", "--locked", "--package=serin", "--bin=serin", "--profile=worlds"])
         .arg(format!("--target={host}"))
         .arg("--target-dir")
         .arg(&folder)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .env("CARGO_INCREMENTAL", "0")
         .output()
         .unwrap();
     assert!(build.status.success(), "the static build failed:\n{}", describe(&build));
-    folder.join(host).join("debug/serin")
+    folder.join(host).join("worlds/serin")
 }
 
 /// The triple of this machine, as `rustc` names it.

@@ -423,3 +423,19 @@ async fn two_appliers_share_an_object_and_quarrel_over_a_field() {
     assert_eq!(apply("one", true, json!({"z": "1"})).await.unwrap(), data(&[("y", "1"), ("z", "1")]));
     assert_eq!(apply("two", false, json!({})).await.unwrap(), data(&[("z", "1")]));
 }
+
+#[test]
+fn the_same_apply_changes_nothing_the_second_time_and_is_refused_with_a_version() {
+    let server = ApiServer::new();
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    let first = server.apply("one", false, config_map("a", &json!({"x": "1"}))).unwrap();
+    let again = server.apply("one", false, config_map("a", &json!({"x": "1"}))).unwrap();
+    assert_eq!(version(&first), version(&again));
+    // What others do since is seen.
+    server.patch(&id("a"), &json!({"data": {"x": "2"}})).unwrap();
+    assert_eq!(server.apply("one", true, config_map("a", &json!({"x": "1"}))).unwrap()["data"]["x"], "1");
+    let mut named = config_map("a", &json!({"x": "3"}));
+    named["metadata"]["resourceVersion"] = version(&server.get(&id("a")).unwrap());
+    assert!(server.apply("one", false, named.clone()).is_ok());
+    assert_eq!(server.apply("one", false, named).unwrap_err().code, 409);
+}

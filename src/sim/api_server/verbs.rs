@@ -246,7 +246,9 @@ impl State {
             None => self.insert(context, key.clone(), object, managers, false),
             Some(live) => self.replace(context, key, live, object, managers),
         }?;
-        if context.part == Part::Object && !context.is_dry_run {
+        // With a version it is refused the next time.
+        let names_version = find(configuration, "/metadata/resourceVersion").is_some();
+        if context.part == Part::Object && !context.is_dry_run && !names_version {
             let (manager, configuration) = (context.manager.to_owned(), configuration.clone());
             self.note_applied(key, Arc::new(Applied { manager, configuration }));
         }
