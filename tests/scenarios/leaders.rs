@@ -1,4 +1,4 @@
-//! Two controllers: one leads, the other takes over when it goes, and a leader that only slept writes nothing more.
+//! Two controllers: one leads, the other takes over when it goes, and a leader that only slept changes nothing more.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +26,7 @@ const MARGIN: Duration = Duration::from_secs(6);
 const INTERVAL: Duration = Duration::from_secs(3);
 
 pub fn register(scenarios: &Scenarios, trials: &mut Vec<Trial>) {
-    trials.push(scenarios.trial("a_standby_takes_over_and_a_leader_that_wakes_up_writes_nothing", handovers));
+    trials.push(scenarios.trial("a_standby_takes_over_and_a_leader_that_wakes_up_changes_nothing", handovers));
 }
 
 /// There is one Lease, so both handovers are one scenario.
@@ -48,7 +48,7 @@ async fn handovers(testbed: Arc<Testbed>) -> Result<()> {
     steps_from(&scene, started)?;
 
     let woken_by = pause_and_wake(&scene, &mut paused).await?;
-    wrote_nothing(&scene, &paused, &woken_by)?;
+    changed_nothing(&scene, &paused, &woken_by)?;
     let failed = users.failed(started);
     ensure!(failed.is_empty(), "{} requests failed, the first: {:?}", failed.len(), failed.first());
     Ok(())
@@ -81,11 +81,12 @@ struct Handover {
 }
 
 /// The API server's own account: no write with the old leader's token since it woke, and those of its successor show
-/// that the account tells the two apart.
-fn wrote_nothing(scene: &Scene, old: &Candidate, handover: &Handover) -> Result<()> {
+/// that the account tells the two apart. An Event of a step that was committed just before it fell asleep may come late:
+/// it is true, and nobody else would tell it (D11).
+fn changed_nothing(scene: &Scene, old: &Candidate, handover: &Handover) -> Result<()> {
     let user = format!("system:serviceaccount:{LEASE_NAMESPACE}:serin");
     let mut writes = scene.testbed.audit_requests(Some(&user), handover.woken)?;
-    writes.retain(serin_testbed::AuditEntry::is_write);
+    writes.retain(|request| request.is_write() && request.resource != "events");
     let by = |candidate: &Candidate| writes.iter().filter(|write| write.credential == candidate.credential).count();
     ensure!(by(&handover.successor) > 0, "nobody wrote since: {writes:?}");
     ensure!(by(old) == 0, "the old leader wrote: {writes:?}");
