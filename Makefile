@@ -55,7 +55,7 @@ unit: ## Only the tests that need nothing around them
 	$(call stage,cargo test --locked --lib)
 
 # How many random worlds: as many as a CI run has time for. More by hand, with make worlds WORLDS=100000.
-WORLDS := 10000
+WORLDS := 5000
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 SIMULATOR = target/static/$(HOST)/worlds/serin
 

@@ -183,14 +183,37 @@ fn first_step(draft: &mut Draft<'_>, target: &Target) {
 /// Pods read their configuration when they start, so those from before the change must go, all of them, before new ones
 /// come: scaled down and up too quickly, the old ones would stay.
 fn start_pods_anew(draft: &mut Draft<'_>, target: &Target) {
-    draft.heal();
     if target.readiness.at_rest {
+        draft.heal();
         draft.status.pending.scale_down = false;
         draft.act(Action::CommitStatus);
         draft.act(Action::ScaleTarget(Scale::Up));
+    } else if draft.status.canary_weight > 0 {
+        free_pods(draft);
     } else {
+        draft.heal();
         draft.act(Action::ScaleTarget(Scale::Zero));
     }
+}
+
+/// Pods with traffic stay until the primary can take it from them. Where it never can, the revision can't be tried.
+fn free_pods(draft: &mut Draft<'_>) {
+    if draft.retreat() {
+        draft.look_again(draft.now());
+        return;
+    }
+    draft.status.not_ready_since = draft.status.run_start_time;
+    let due = after(draft.status.run_start_time.unwrap_or(draft.now()), draft.progress_deadline());
+    let (target, primary) = (draft.target_text(), draft.primary_text());
+    let held = format!("pods of {target} with the configuration from before have traffic that {primary} can't take");
+    if draft.now() >= due {
+        let seconds = draft.snapshot.canary.progress_deadline_seconds;
+        refusal::roll_back(draft, &Refusal::new(format!("not replaced within {seconds}s: {held}")));
+        return;
+    }
+    draft.heal();
+    draft.look_again(due);
+    draft.progress(format!("Waiting for {primary} to be ready: {held}"));
 }
 
 /// The analysis starts without a change of traffic.

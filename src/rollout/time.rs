@@ -24,6 +24,10 @@ pub(super) fn by_our_clock(mut status: CanaryStatus, now: DateTime<Utc>) -> Cana
         for time in times.into_iter().flatten() {
             *time = time.checked_sub_signed(ahead).unwrap_or(now);
         }
+        // The drain of the last run is counted from its end.
+        if let Some(run) = status.history.first_mut().filter(|run| run.end_time > now) {
+            run.end_time = run.end_time.checked_sub_signed(ahead).unwrap_or(now);
+        }
     }
     status
 }
@@ -31,6 +35,7 @@ pub(super) fn by_our_clock(mut status: CanaryStatus, now: DateTime<Utc>) -> Cana
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::status::{Outcome, Run};
 
     #[test]
     fn what_a_fast_clock_wrote_is_waited_for_as_long_as_it_meant() {
@@ -52,6 +57,26 @@ mod tests {
             };
             let seen = by_our_clock(status, now);
             assert_eq!((seen.next_check_time, seen.hold_since), (at(expected_check), at(expected_hold)), "{written}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_last_run_is_not_in_the_future() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        let at = |seconds: i64| now + TimeDelta::seconds(seconds);
+        // seconds from now: status written, run ended; as it is seen
+        for (written, ended, expected) in [(0, -5, -5), (-30, -40, -40), (3600, 3598, -2), (3600, -60, -60)] {
+            let run = Run {
+                revision: "a".into(),
+                outcome: Outcome::RolledBack,
+                reason: String::new(),
+                weight: 0,
+                start_time: None,
+                end_time: at(ended),
+            };
+            let status =
+                CanaryStatus { last_transition_time: Some(at(written)), history: vec![run], ..CanaryStatus::default() };
+            assert_eq!(by_our_clock(status, now).history[0].end_time, at(expected), "{written}, {ended}");
         }
     }
 

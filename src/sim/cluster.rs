@@ -246,6 +246,9 @@ impl Cluster {
                 (key.clone(), workload_view(workload, before.get(key), now))
             };
             view.workloads = self.workloads.iter().map(shown).collect();
+            for (key, gone) in before.iter().filter(|(key, _)| !view.workloads.contains_key(*key)).collect::<Vec<_>>() {
+                view.workloads.insert(key.clone(), gone.without_pods(now));
+            }
             view.backends =
                 self.gateway.served().map(|(route, served)| (route.clone(), served.backends.clone())).collect();
             view.failing_shares = failing_shares;

@@ -12,7 +12,7 @@ use crate::api::checked::ObjectKey;
 /// The cluster as it is now.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// The pods of each workload, by the workload's namespace and name.
+    /// The pods of each workload, by the workload's namespace and name; of one that is gone, that it has none.
     pub workloads: BTreeMap<ObjectKey, WorkloadView>,
     /// Where the data plane sends the requests of each route, by the route.
     pub backends: BTreeMap<ObjectKey, Vec<Backend>>,
@@ -72,6 +72,13 @@ impl WorkloadView {
     /// Whether it was without a ready pod at some time in this long before now.
     pub fn lacked_ready_pod_within(&self, time: Duration) -> bool {
         self.ready_pods() == 0 || self.ready_since.is_none_or(|since| since.elapsed() <= time)
+    }
+
+    /// What is left of it when it is gone: what it had is remembered.
+    #[must_use]
+    pub fn without_pods(&self, now: Instant) -> Self {
+        let lost_last_ready_at = if self.ready_pods() > 0 { Some(now) } else { self.lost_last_ready_at };
+        Self { pods: Vec::new(), lost_last_ready_at, ..self.clone() }
     }
 
     /// How many of its pods get requests.

@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -136,10 +136,10 @@ impl Moment {
         Self { instant: Instant::now(), wall: clock::now() }
     }
 
-    /// How long ago it was by the clock that says more, in seconds.
-    fn age_seconds(self) -> i64 {
-        let by_timers = i64::try_from(self.instant.elapsed().as_secs()).unwrap_or(i64::MAX);
-        by_timers.max((clock::now() - self.wall).num_seconds())
+    /// How long ago it was by the clock that says more.
+    fn age(self) -> TimeDelta {
+        let by_timers = TimeDelta::from_std(self.instant.elapsed()).unwrap_or(TimeDelta::MAX);
+        by_timers.max(clock::now() - self.wall)
     }
 }
 
@@ -184,6 +184,8 @@ pub struct Promises {
     analysed: BTreeSet<String>,
     requests: u64,
     is_scaled_by_hand: bool,
+    /// When somebody else last changed the route.
+    route_edited: Option<Instant>,
 }
 
 impl Promises {
@@ -203,6 +205,7 @@ impl Promises {
             analysed: BTreeSet::new(),
             requests: 0,
             is_scaled_by_hand: false,
+            route_edited: None,
         }
     }
 
@@ -227,6 +230,7 @@ impl Promises {
         match record.id.kind.as_str() {
             "Canary" if by_serin => self.canary_written(record),
             "HTTPRoute" if by_serin => self.route_written(record),
+            "HTTPRoute" if record.subresource.is_none() => self.route_edited = Some(Instant::now()),
             "Deployment" if by_serin => self.deployment_written(record),
             "ConfigMap" if by_serin => self.config_written(record),
             "Event" if by_serin => self.event_written(record),

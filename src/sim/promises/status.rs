@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::{Moment, Promise, Promises, Question, name_of};
 use crate::api::duration::parse_seconds;
 use crate::api::status::{CanaryStatus, Outcome, Phase};
-use crate::clock;
 use crate::rollout::object::{integer, items, text};
 use crate::sim::api_server::WriteRecord;
 
@@ -144,14 +143,13 @@ impl Promises {
             // The canary passed its analysis, and is all that can serve.
             return;
         }
-        let wall = clock::now();
         let told = || format!("{from} -> {to} of {}", new.revisions.pinned);
         let steps = items(canary, "/spec/analysis/stepWeights");
         let next = steps.iter().filter_map(Value::as_i64).find(|weight| *weight > i64::from(from));
         self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, next == Some(i64::from(to)), told);
         let refused = self.status.refused.contains(&new.revisions.pinned);
         self.keep(Promise::RefusedNeverRisesAgain, !refused, told);
-        let early = self.status.last_step.is_some_and(|last| wall - last.wall < self.status.shortest_interval);
+        let early = self.status.last_step.is_some_and(|last| last.age() < self.status.shortest_interval);
         self.keep(Promise::OneStepPerInterval, !early, told);
         if old.step > 0 || from > 0 {
             self.has_passed(old, new);
@@ -196,7 +194,7 @@ impl Promises {
         });
         let threshold = integer(canary, "/spec/analysis/threshold").unwrap_or(1);
         let failed = i64::from(self.answers.fails + self.status.lost_pods) >= threshold;
-        let age_seconds = |moment: Option<Moment>| moment.map_or(0, Moment::age_seconds) + 1;
+        let age_seconds = |moment: Option<Moment>| moment.map_or(0, |moment| moment.age().num_seconds()) + 1;
         let hold = text(canary, "/spec/analysis/holdTimeout").and_then(|text| parse_seconds(text).ok()).unwrap_or(0);
         let unknown = age_seconds(self.answers.known.or(self.status.began)) >= hold;
         let deadline = integer(canary, "/spec/progressDeadlineSeconds").unwrap_or(600);

@@ -59,6 +59,10 @@ impl Promises {
     }
 
     fn adds_up(&mut self, route: &Value) {
+        // One that was made for a Canary that is gone is taken by the garbage collector.
+        let canary = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name);
+        let uid = canary.as_ref().map(|canary| &canary["metadata"]["uid"]);
+        let is_orphan = items(route, "/metadata/ownerReferences").iter().all(|owner| Some(&owner["uid"]) != uid);
         for rule in items(route, "/spec/rules") {
             let backends = items(rule, "/backendRefs");
             let sum: i64 = backends.iter().map(|backend| integer(backend, "/weight").unwrap_or(1)).sum();
@@ -66,7 +70,7 @@ impl Promises {
             for backend in backends {
                 let name = text(backend, "/name").unwrap_or_default();
                 let exists = self.now("v1", "Service", name).is_some();
-                self.keep(Promise::WeightsAddUp, exists, || format!("no Service {name}"));
+                self.keep(Promise::WeightsAddUp, exists || is_orphan, || format!("no Service {name}"));
             }
         }
     }
