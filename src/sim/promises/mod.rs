@@ -24,7 +24,7 @@ use self::status::Books as StatusBooks;
 use crate::api::checked::ObjectKey;
 use crate::clock;
 use crate::rollout::ResourceId;
-use crate::rollout::object::text;
+use crate::rollout::object::{items, text};
 use crate::sim::api_server::{ApiServer, WriteRecord};
 
 /// Something that always holds.
@@ -261,6 +261,13 @@ impl Promises {
     /// The object as it is now.
     fn now(&self, api_version: &str, kind: &str, name: &str) -> Option<Arc<Value>> {
         self.server.peek(&self.pair.id(api_version, kind, name))
+    }
+
+    /// Whether an object was made for a Canary that is gone: the garbage collector takes it.
+    fn is_orphan(&self, object: &Value) -> bool {
+        let canary = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name);
+        let uid = canary.as_ref().map(|canary| &canary["metadata"]["uid"]);
+        items(object, "/metadata/ownerReferences").iter().all(|owner| Some(&owner["uid"]) != uid)
     }
 
     /// The canary weight that the route says now; `None` without a route.

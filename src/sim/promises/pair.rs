@@ -113,7 +113,7 @@ impl Promises {
     }
 
     fn primary_written(&mut self, before: Option<&Value>, after: &Value) {
-        if before.is_some_and(|before| image(before) == image(after)) {
+        if before.is_some_and(|before| image(before) == image(after)) || self.is_orphan(after) {
             return;
         }
         let allowed = self.may_become_primary(|content| content.image == image(after));

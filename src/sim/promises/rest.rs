@@ -49,14 +49,15 @@ impl Promises {
         }
     }
 
-    /// Nothing can go on before people do something, and the Canary says so: a first image that does not work, or a primary
-    /// that somebody deleted while the target was at another revision already.
+    /// Nothing can go on before people do something, and the Canary says so: a first image that does not work, one that
+    /// crashes now and then and passed its analysis in between, or a primary that somebody deleted while the target was at
+    /// another revision already.
     pub(super) fn waits_for_people(&self, status: &CanaryStatus) -> bool {
         let stalled = status.conditions.iter().find(|one| one.kind == "Stalled" && one.status == "True");
         let is_good = self.asked_for().is_some_and(|(_, content)| content.is_good());
         stalled.is_some_and(|one| match one.reason.as_str() {
             "PrimaryMissing" => true,
-            _ => status.phase == Phase::Initializing && !is_good,
+            _ => matches!(status.phase, Phase::Initializing | Phase::Promoting) && !is_good,
         })
     }
 

@@ -59,10 +59,7 @@ impl Promises {
     }
 
     fn adds_up(&mut self, route: &Value) {
-        // One that was made for a Canary that is gone is taken by the garbage collector.
-        let canary = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name);
-        let uid = canary.as_ref().map(|canary| &canary["metadata"]["uid"]);
-        let is_orphan = items(route, "/metadata/ownerReferences").iter().all(|owner| Some(&owner["uid"]) != uid);
+        let is_orphan = self.is_orphan(route);
         for rule in items(route, "/spec/rules") {
             let backends = items(rule, "/backendRefs");
             let sum: i64 = backends.iter().map(|backend| integer(backend, "/weight").unwrap_or(1)).sum();
