@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-// Most of the work is on small JSON values, which both glibc's and musl's allocators are slow at: ARCHITECTURE.md D12.
+// Most of the work is on small JSON values, which glibc's allocator is slow at: ARCHITECTURE.md D12.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -263,11 +263,12 @@ impl Promises {
         self.server.peek(&self.pair.id(api_version, kind, name))
     }
 
-    /// Whether an object was made for a Canary that is gone: the garbage collector takes it.
+    /// Whether an object was made for a Canary that is gone: the garbage collector takes it. One without an owner is none.
     fn is_orphan(&self, object: &Value) -> bool {
         let canary = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name);
         let uid = canary.as_ref().map(|canary| &canary["metadata"]["uid"]);
-        items(object, "/metadata/ownerReferences").iter().all(|owner| Some(&owner["uid"]) != uid)
+        let owners = items(object, "/metadata/ownerReferences");
+        !owners.is_empty() && owners.iter().all(|owner| Some(&owner["uid"]) != uid)
     }
 
     /// The canary weight that the route says now; `None` without a route.
