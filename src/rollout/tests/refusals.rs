@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::canaries::{blue_green, weighted};
-use super::world::{Metrics, World, image};
+use super::world::{Build, Metrics, World, image};
 use crate::api::checked::{OnError, OnNoData, ValidatedCanary};
 use crate::api::status::{Outcome, Phase, Verdict};
 use crate::rollout::{Action, Intent, Scale};
@@ -163,6 +163,24 @@ fn lost_pods_lose_their_traffic_at_once_and_earn_it_anew() {
     assert_eq!(weights, [0, 10, 20, 30, 30, 0, 0]);
     assert_eq!(world.status.phase, Phase::Succeeded);
     assert_eq!(world.promises.broken, []);
+}
+
+/// Pods with the old configuration can't be replaced while nobody else can serve their users.
+#[test]
+fn pods_whose_configuration_changed_stay_until_the_primary_can_take_their_traffic() {
+    for (back_after, expected) in [(Some(30), Outcome::Promoted), (None, Outcome::RolledBack)] {
+        let mut world = running(weighted(&[10, 20, 30]), 20);
+        world.break_primary(back_after);
+        world.apply(Build { image: 2, config: 2 });
+        world.run_seconds(1);
+        let replicas = world.target.as_ref().map_or(0, |target| target.replicas);
+        assert!(world.status.canary_weight == 20 && replicas > 0, "{expected:?}: {:?}", world.status);
+        world.settle();
+        let (outcome, reason, _) = last_run(&world).unwrap();
+        assert_eq!(outcome, expected, "{reason}");
+        assert_eq!(reason.contains("have traffic that"), expected == Outcome::RolledBack, "{reason}");
+        assert_eq!(world.promises.broken, [], "{expected:?}");
+    }
 }
 
 /// However often the status is written in between.
