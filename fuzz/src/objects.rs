@@ -14,6 +14,7 @@ use serin::api::checked::ValidatedCanary;
 use serin::api::status::CanaryStatus;
 use serin::api::validate::validate;
 use serin::cluster::status_of;
+use serin::rollout::ownership::scaled_by_us;
 use serin::rollout::{self, Action, Decision, Intent, Scale, Seen, Snapshot, Target, Write};
 use serin::routing;
 use serin::workload::{self, ConfigKind, ExistingServices, Remains, Settings};
@@ -109,6 +110,7 @@ fn seen(canary: &ValidatedCanary, world: &Value) -> Seen {
         Ok(Target {
             revision,
             replicas: workload::replicas(target),
+            scaled_by_us: scaled_by_us(target),
             readiness: workload::readiness(target, canary.analysis.canary_ready_threshold_percent),
             matches_primary: primary.is_some_and(|primary| workload::matches(target, primary, canary, &settings)),
         })

@@ -165,9 +165,7 @@ type Flat = stream::Iter<std::vec::IntoIter<Result<Event<Object>, watcher::Error
 
 /// Takes out of an object what no pass needs.
 fn trim(kind: Kind, object: &mut Object) {
-    if !kind.needs_managed_fields() {
-        object.drop_managed_fields();
-    }
+    object.trim_managed_fields(kind.managed_fields());
     if kind.metadata_only() {
         object.drop_content();
     }

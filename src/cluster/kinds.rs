@@ -25,6 +25,17 @@ pub enum Kind {
     HttpRoute,
 }
 
+/// Which entries of `metadata.managedFields` are kept. They are a good part of each object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagedFields {
+    /// All of them.
+    All,
+    /// What Serin applied: the replicas of a target.
+    Applied,
+    /// Nothing.
+    None,
+}
+
 impl Kind {
     /// All of them, the Canary first.
     pub const ALL: [Self; 9] = [
@@ -67,9 +78,13 @@ impl Kind {
         }
     }
 
-    /// Whether plans for these objects ask who set a field.
-    pub fn needs_managed_fields(self) -> bool {
-        matches!(self, Self::Service | Self::HorizontalPodAutoscaler | Self::HttpRoute)
+    /// What plans for these objects ask of who set which field.
+    pub fn managed_fields(self) -> ManagedFields {
+        match self {
+            Self::Service | Self::HorizontalPodAutoscaler | Self::HttpRoute => ManagedFields::All,
+            Self::Deployment => ManagedFields::Applied,
+            _ => ManagedFields::None,
+        }
     }
 
     /// Whether only the metadata of these objects is watched: their content may be large or secret.

@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::bounded::Bounded;
+use super::kinds::ManagedFields;
 use crate::api::checked::ObjectKey;
+use crate::rollout::ownership::is_applied_by_us;
 
 /// An object as the API server gave it, with whatever is newer in it than this program. Clones share the JSON, which is
 /// made once, when the object comes in: a pass looks at every object around its Canary, and most of them did not change.
@@ -75,11 +77,19 @@ impl Object {
         object
     }
 
-    /// Takes out who wrote which field. It is a good part of each object.
-    pub fn drop_managed_fields(&mut self) {
+    /// Takes out who wrote which field, but for what is asked for.
+    pub fn trim_managed_fields(&mut self, kept: ManagedFields) {
+        if kept == ManagedFields::All {
+            return;
+        }
         let metadata = Arc::make_mut(&mut self.json).get_mut("metadata").and_then(Value::as_object_mut);
-        if let Some(metadata) = metadata {
-            metadata.remove("managedFields");
+        let Some(metadata) = metadata else { return };
+        let entries = metadata.remove("managedFields");
+        if let (ManagedFields::Applied, Some(Value::Array(mut entries))) = (kept, entries) {
+            entries.retain(is_applied_by_us);
+            if !entries.is_empty() {
+                metadata.insert("managedFields".to_owned(), Value::Array(entries));
+            }
         }
     }
 
@@ -195,13 +205,30 @@ mod tests {
     fn what_changes_in_one_does_not_change_in_those_that_shared_it() {
         let before = object();
         let mut after = before.with_status(json!({"phase": "Failed"}));
-        after.drop_managed_fields();
+        after.trim_managed_fields(ManagedFields::None);
         assert_eq!(after.json()["status"], json!({"phase": "Failed"}));
         assert_eq!(after.json()["metadata"].get("managedFields"), None);
         after.drop_content();
         assert_eq!(after.json().get("spec"), None);
         assert_eq!(after.key(), before.key());
         assert!(before.json().get("status").is_none() && before.json()["metadata"].get("managedFields").is_some());
+    }
+
+    #[test]
+    fn of_who_wrote_what_only_so_much_is_kept() {
+        let applied = json!({"manager": "serin", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+        let updated = json!({"manager": "serin", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}});
+        let theirs = json!({"manager": "flux", "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {}}}});
+        let entries = json!([applied, updated, theirs]);
+        for (kept, expected) in [
+            (ManagedFields::All, Some(entries.clone())),
+            (ManagedFields::Applied, Some(json!([applied]))),
+            (ManagedFields::None, None),
+        ] {
+            let mut object = Object::from(Map::from_iter([("metadata".to_owned(), json!({"managedFields": entries}))]));
+            object.trim_managed_fields(kept);
+            assert_eq!(object.json()["metadata"].get("managedFields"), expected.as_ref(), "{kept:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::kinds::Kind;
 use super::observation::{Observation, Observed, Pairing};
 use super::{Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
+use crate::rollout::ownership::scaled_by_us;
 use crate::rollout::{Seen, Target, Traffic};
 use crate::routing;
 use crate::workload::{self, ConfigKind, ConfigReference, ExistingServices, WorkloadError};
@@ -82,6 +83,7 @@ impl Cluster {
             .unwrap_or_else(|| Arc::new(self.pairing(canary, &target, observed, &configs)));
         seen.target = Some(pairing.matches_primary.clone().map(|matches_primary| Target {
             replicas: workload::replicas(&target),
+            scaled_by_us: scaled_by_us(&target),
             readiness: workload::readiness(&target, canary.analysis.canary_ready_threshold_percent),
             matches_primary,
             revision: pairing.revision.clone(),

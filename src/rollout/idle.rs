@@ -20,11 +20,11 @@ pub(super) fn decide(draft: &mut Draft<'_>, target: &Target) {
         restore_primary(draft, target);
     } else if revision.id == draft.status.revisions.promoted {
         at_promoted(draft, target);
-        settle(draft);
+        settle(draft, target);
     } else if known {
-        settle(draft);
+        settle(draft, target);
     } else if draft.snapshot.seen.obstacle.is_some() {
-        settle(draft);
+        settle(draft, target);
         draft.obstructed();
     } else {
         run::start(draft, target);
@@ -70,7 +70,7 @@ fn restore_primary(draft: &mut Draft<'_>, target: &Target) {
     }
 }
 
-fn settle(draft: &mut Draft<'_>) {
+fn settle(draft: &mut Draft<'_>, target: &Target) {
     if draft.retreat() {
         // Left by another controller: a canary that held the traffic because the primary could not serve.
         draft.status.pending.scale_down = true;
@@ -78,7 +78,9 @@ fn settle(draft: &mut Draft<'_>) {
         return;
     }
     draft.heal();
-    if draft.status.pending.scale_down {
+    // A scale-up that was long on its way may come after the scale-down. Who scales it otherwise may keep it.
+    let came_late = target.scaled_by_us && target.replicas > 0;
+    if draft.status.pending.scale_down || came_late {
         scale_down(draft);
     }
     if let Some(primary) = draft.snapshot.seen.primary.as_ref().filter(|primary| primary.available_pods == 0) {

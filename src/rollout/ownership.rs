@@ -94,6 +94,17 @@ pub fn keys_set_by_us(object: &Value, keys: Keys) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether an entry of `metadata.managedFields` tells what Serin applied.
+pub fn is_applied_by_us(entry: &Value) -> bool {
+    text(entry, "/manager") == Some(FIELD_MANAGER) && text(entry, "/operation") == Some("Apply")
+}
+
+/// Whether the replicas of a Deployment are what Serin applied: whoever sets them to another number takes them over.
+pub fn scaled_by_us(deployment: &Value) -> bool {
+    let mut applied = items(deployment, "/metadata/managedFields").iter().filter(|entry| is_applied_by_us(entry));
+    applied.any(|entry| find(entry, "/fieldsV1/f:spec/f:replicas").is_some())
+}
+
 /// Labels or annotations as they shall be: the wanted ones, and of those that are there now all that we never set.
 /// The keys in `unmanaged` stay as they are, even where a value is wanted for them.
 pub fn reconciled(

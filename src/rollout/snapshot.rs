@@ -46,6 +46,8 @@ pub struct Target {
     pub revision: Revision,
     /// `spec.replicas`.
     pub replicas: i32,
+    /// Nobody changed them since Serin set them.
+    pub scaled_by_us: bool,
     /// Whether its pods are ready.
     pub readiness: Readiness,
     /// Whether the primary's pod template is what this target's would become: used once, to adopt what another

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::canaries::{blue_green, weighted};
-use super::world::{Build, Metrics, World, image};
+use super::world::{Build, Metrics, PODS, World, image};
 use crate::api::checked::{OnError, OnNoData, ValidatedCanary};
 use crate::api::status::{Outcome, Phase, Verdict};
 use crate::rollout::{Action, Intent, Scale};
@@ -180,6 +180,23 @@ fn pods_whose_configuration_changed_stay_until_the_primary_can_take_their_traffi
         assert_eq!(outcome, expected, "{reason}");
         assert_eq!(reason.contains("have traffic that"), expected == Outcome::RolledBack, "{reason}");
         assert_eq!(world.promises.broken, [], "{expected:?}");
+    }
+}
+
+#[test]
+fn a_scale_up_that_lands_after_the_rollback_is_undone_and_one_by_hand_is_not() {
+    for (by_us, expected) in [(true, 0), (false, PODS)] {
+        let mut world = World::initialized(weighted(&[10]), image(1));
+        world.conditions.metrics = Metrics::Bad;
+        world.apply(image(2));
+        world.settle();
+        assert_eq!(world.status.phase, Phase::Failed);
+        world.scale_up();
+        if let Some(target) = &mut world.target {
+            target.scaled_by_us = by_us;
+        }
+        world.settle();
+        assert_eq!(world.target.as_ref().map(|target| target.replicas), Some(expected), "by us: {by_us}");
     }
 }
 

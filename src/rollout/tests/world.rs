@@ -14,7 +14,7 @@ use crate::rollout::{
     refuse,
 };
 
-const PODS: i32 = 2;
+pub(super) const PODS: i32 = 2;
 
 /// More passes than any story needs to settle.
 pub(super) const MANY_PASSES: usize = 600;
@@ -71,6 +71,8 @@ impl Pods {
 pub(super) struct TargetState {
     pub(super) build: Build,
     pub(super) replicas: i32,
+    /// Serin was the last to set them.
+    pub(super) scaled_by_us: bool,
     pub(super) pods: Option<Pods>,
     /// When pods that are scaled away are gone.
     pub(super) gone_at: Option<DateTime<Utc>>,
@@ -183,7 +185,7 @@ impl World {
             canary,
             status: CanaryStatus::default(),
             now,
-            target: Some(TargetState { build, replicas: PODS, pods: Some(pods), gone_at: None }),
+            target: Some(TargetState { build, replicas: PODS, scaled_by_us: false, pods: Some(pods), gone_at: None }),
             primary: None,
             route: None,
             conditions: Conditions::default(),
@@ -254,7 +256,8 @@ impl World {
         self.promises.asked_for(&build.revision().id);
         let ready_at = self.after(self.conditions.pods_ready_after);
         let now = self.now;
-        let target = self.target.get_or_insert(TargetState { build, replicas: 0, pods: None, gone_at: None });
+        let new = TargetState { build, replicas: 0, scaled_by_us: false, pods: None, gone_at: None };
+        let target = self.target.get_or_insert(new);
         // Pods of a build that was not acted on have not started yet: configuration that flips in between can't be told.
         let unseen = target.build.revision().id != self.status.revisions.observed;
         let rolls = unseen || target.build.image != build.image;
@@ -326,6 +329,7 @@ impl World {
         Target {
             revision: target.build.revision(),
             replicas: target.replicas,
+            scaled_by_us: target.scaled_by_us,
             readiness,
             matches_primary: self
                 .primary
@@ -482,10 +486,10 @@ impl World {
         true
     }
 
-    fn scale_up(&mut self) -> bool {
+    pub(super) fn scale_up(&mut self) -> bool {
         let ready_at = self.after(self.conditions.pods_ready_after);
         let Some(target) = self.target.as_mut().filter(|target| target.replicas == 0) else { return false };
-        target.replicas = PODS;
+        (target.replicas, target.scaled_by_us) = (PODS, true);
         // Pods that are not gone yet stay, with the configuration that they started with.
         target.gone_at = None;
         target.pods.get_or_insert(Pods { build: target.build, ready_at, old_serve: false });
@@ -495,7 +499,7 @@ impl World {
     fn scale_to_zero(&mut self) -> bool {
         let gone_at = self.after(Some(self.conditions.pods_gone_after));
         let Some(target) = self.target.as_mut().filter(|target| target.replicas > 0) else { return false };
-        target.replicas = 0;
+        (target.replicas, target.scaled_by_us) = (0, true);
         target.gone_at = gone_at;
         true
     }

@@ -1,6 +1,7 @@
 //! What Prometheus answered, as the checks of a Canary understand it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -40,6 +41,8 @@ enum Verdict {
 pub(super) struct Books {
     /// When each check passed last.
     passed: BTreeMap<Question, Instant>,
+    /// When each check last did not.
+    not_passed: BTreeMap<Question, Instant>,
     /// Failing answers of this run.
     pub(super) fails: u32,
     /// When the run was last known to do well or badly.
@@ -52,11 +55,14 @@ impl Books {
         *self = Self::default();
     }
 
-    /// Whether each of these checks passed after this time.
-    pub(super) fn all_passed_since(&self, questions: &[Question], since: Option<Instant>) -> bool {
-        questions
-            .iter()
-            .all(|question| self.passed.get(question).is_some_and(|passed| since.is_none_or(|since| *passed > since)))
+    /// Whether each of these checks passed after this time, for a decision that may be so old: what came since then was
+    /// not known to it.
+    pub(super) fn all_passed_since(&self, questions: &[Question], since: Option<Instant>, age: Duration) -> bool {
+        questions.iter().all(|question| {
+            let Some(passed) = self.passed.get(question) else { return false };
+            let outdated = self.not_passed.get(question).is_some_and(|other| other > passed && other.elapsed() >= age);
+            !outdated && since.is_none_or(|since| *passed > since)
+        })
     }
 }
 
@@ -92,12 +98,12 @@ impl Promises {
                 self.answers.known = Some(Moment::current());
             }
             Verdict::Fail => {
-                self.answers.passed.remove(&question);
+                self.answers.not_passed.insert(question, now);
                 self.answers.fails += 1;
                 self.answers.known = Some(Moment::current());
             }
             Verdict::NotKnown => {
-                self.answers.passed.remove(&question);
+                self.answers.not_passed.insert(question, now);
             }
         }
     }

@@ -128,7 +128,8 @@ impl Promises {
             self.foreign_written(record);
             return;
         };
-        let allowed = self.may_become_primary(|content| content.config.as_ref() == after.get("data"));
+        let allowed =
+            self.is_orphan(after) || self.may_become_primary(|content| content.config.as_ref() == after.get("data"));
         let what = format!("{name} gets {:?}", after.get("data"));
         self.keep(Promise::OnlyWhatWasAnalysedIsPromoted, allowed, || what);
     }

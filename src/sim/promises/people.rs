@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Promise, Promises, name_of};
 use crate::api::status::{AlertRecord, CanaryStatus, Phase};
@@ -18,6 +19,8 @@ pub(super) struct Books {
     pub(super) events: BTreeMap<String, u32>,
     /// Rollbacks that were committed.
     pub(super) rollbacks: u32,
+    /// When the last of them was.
+    rolled_back: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +55,7 @@ impl Promises {
     pub(super) fn owes(&mut self, old: &CanaryStatus, new: &CanaryStatus) {
         if new.phase == Phase::Failed && old.phase != Phase::Failed {
             self.people.rollbacks += 1;
+            self.people.rolled_back = Some(Instant::now());
         }
         let is_new = |alert: &&AlertRecord| !old.pending.alerts.contains(alert);
         for alert in new.pending.alerts.iter().filter(is_new) {
@@ -85,7 +89,12 @@ impl Promises {
         }
         if is_ours && reason == "RolledBack" && is_failed {
             let routed = self.routed_weight().unwrap_or(0);
-            self.keep(Promise::UsersFirst, routed == 0, || format!("told of a rollback with the route at {routed}"));
+            // The Event may come late, and somebody may have edited the route meanwhile.
+            let is_edited =
+                self.route_edited.is_some_and(|edited| self.people.rolled_back.is_some_and(|at| at < edited));
+            self.keep(Promise::UsersFirst, routed == 0 || is_edited, || {
+                format!("told of a rollback with the route at {routed}")
+            });
         }
     }
 

@@ -127,14 +127,23 @@ impl Promises {
                 self.status.refused.insert(old.revisions.pinned.clone());
             }
         }
+        let began = self.began(new);
         let books = &mut self.status;
         books.run = run_of(new);
         books.last_step = None;
         books.routed = None;
-        books.began = Some(Moment::current());
+        books.began = Some(began);
         books.lost_pods = 0;
         books.shortest_interval = interval(canary);
         self.answers.start_over();
+    }
+
+    /// When the run began that is committed now: its deadline counts from the pass that decided on it.
+    fn began(&self, status: &CanaryStatus) -> Moment {
+        let Moment { instant, wall } = Moment::current();
+        let took = status.run_start_time.and_then(|start| (wall - start).to_std().ok()).unwrap_or_default();
+        let took = took.min(self.view_age());
+        Moment { instant: instant.checked_sub(took).unwrap_or(instant), wall: wall - took }
     }
 
     fn rises(&mut self, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
@@ -163,7 +172,7 @@ impl Promises {
     /// Every check passed since the last step.
     fn has_passed(&mut self, old: &CanaryStatus, new: &CanaryStatus) {
         let since = self.status.last_step.or(self.status.began).map(|moment| moment.instant);
-        let passed = self.answers.all_passed_since(&self.status.questions, since);
+        let passed = self.answers.all_passed_since(&self.status.questions, since, self.sight.view_lag());
         self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, passed, || {
             let at = |status: &CanaryStatus| (status.canary_weight, status.iterations);
             format!("{:?} -> {:?} of {} without a passing check", at(old), at(new), new.revisions.pinned)

@@ -26,6 +26,8 @@ use crate::sim::workloads::Pods;
 
 /// How often everything in Git is applied again.
 const GITOPS_INTERVAL: Duration = Duration::from_secs(7);
+/// How often the garbage collector looks for what names an owner who is gone.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(3);
 /// How often a world is looked at while it comes to rest.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a world may take to come to rest once nothing is in its way any more.
@@ -163,6 +165,13 @@ impl World {
         for name in names {
             tasks.spawn(process::supervise(self.network.clone(), (*name).to_owned(), self.wires.clone()));
         }
+        let server = self.server.clone();
+        tasks.spawn(async move {
+            loop {
+                sleep(GARBAGE_INTERVAL).await;
+                server.collect_garbage();
+            }
+        });
         let git = self.git.clone();
         if plan.shape.has_gitops {
             tasks.spawn(async move {
@@ -305,7 +314,8 @@ impl World {
             }
             sleep(LOOK_INTERVAL).await;
             lock(&self.git).keep();
-            quiet = if lock(&self.promises).is_settled().is_ok() { quiet + 1 } else { 0 };
+            let is_quiet = lock(&self.promises).is_settled().is_ok() && !self.weather.is_anything_on_its_way();
+            quiet = if is_quiet { quiet + 1 } else { 0 };
         }
         true
     }

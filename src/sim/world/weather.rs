@@ -24,6 +24,10 @@ struct State {
     at_writes: Vec<(u32, AtWrite)>,
     /// Until when a view of the world may be so old.
     blurs: VecDeque<(Duration, Instant)>,
+    /// How long writes may be on their way that were held up, or may be yet: nobody knows when they come.
+    late_writes: Vec<Duration>,
+    /// When the last request arrives that was held up.
+    last_arrival: Option<Instant>,
     /// Answers, Events or alerts may have been lost at some time.
     has_failed: bool,
     /// Writes that were sent, but for the Lease.
@@ -57,6 +61,8 @@ impl Weather {
             receivers: None,
             at_writes: Vec::new(),
             blurs: VecDeque::new(),
+            late_writes: Vec::new(),
+            last_arrival: None,
             has_failed: false,
             writes: 0,
         })))
@@ -77,8 +83,7 @@ impl Weather {
             What::CrashAtWrite(count, crash) => state.at_writes.push((*count, AtWrite::Crash(*crash))),
             What::LateWrite(count, by) => {
                 state.at_writes.push((*count, AtWrite::Late(*by)));
-                // Nobody knows when the write comes.
-                state.blurs.push_back((*by, now + Duration::from_secs(3600)));
+                state.late_writes.push(*by);
             }
             _ => state.faults.push((what.clone(), until)),
         }
@@ -116,7 +121,21 @@ impl Weather {
     pub fn view_lag(&self) -> Duration {
         let now = Instant::now();
         let state = self.state();
-        state.blurs.iter().filter(|(_, until)| *until >= now).map(|(by, _)| *by).max().unwrap_or_default()
+        let on_its_way = state.late_writes.iter().max().copied().unwrap_or_default();
+        // What is on its way since then was decided from a view that was blurred then.
+        let seen = state.blurs.iter().filter(|(_, until)| *until + on_its_way >= now).map(|(by, _)| *by).max();
+        seen.unwrap_or_default() + on_its_way
+    }
+
+    /// A request was held up, and arrives after this time.
+    pub fn holds_up(&self, time: Duration) {
+        let mut state = self.state();
+        state.last_arrival = state.last_arrival.max(Some(Instant::now() + time));
+    }
+
+    /// Whether a request that was held up is still on its way.
+    pub fn is_anything_on_its_way(&self) -> bool {
+        self.state().last_arrival.is_some_and(|arrival| arrival > Instant::now())
     }
 
     /// How Prometheus fails now, if it does.

@@ -87,10 +87,14 @@ impl Interposer for Wire {
                 plan
             }
         };
-        match (plan, self.frozen_for()) {
+        let plan = match (plan, self.frozen_for()) {
             (Plan::Pass, Some(time)) => Plan::Delay(time),
             (plan, _) => plan,
+        };
+        if let Plan::Delay(time) = plan {
+            self.weather.holds_up(time);
         }
+        plan
     }
 
     fn watch_event(&self, _: &str, _: &Value) -> Delivery {
