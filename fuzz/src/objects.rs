@@ -68,7 +68,7 @@ fn start() -> DateTime<Utc> {
 
 fn pass(canary: &ValidatedCanary, status: &CanaryStatus, world: &mut Value, now: DateTime<Utc>) -> Decision {
     let seen = seen(canary, world);
-    let snapshot = Snapshot { canary, status, seen: &seen, measurements: &[], now };
+    let snapshot = Snapshot { canary, status, seen: &seen, measurements: &[], now, on_watch: TimeDelta::MAX };
     let measurements = if rollout::needs(&snapshot).measurements { measurements(canary, world) } else { Vec::new() };
     let decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
     check_decision(&decision, status);

@@ -108,11 +108,12 @@ fn tell(report: &Report, seconds: f64, out: &mut impl Write) -> io::Result<ExitC
         }
         writeln!(out, "  again: {}", failure.replay())?;
     }
-    let Report { worlds, writes, failures } = report;
+    let Report { worlds, writes, deaths, failures } = report;
     let rate = *worlds as f64 / seconds.max(0.001);
     writeln!(
         out,
-        "{worlds} worlds with {writes} writes in {seconds:.1} s ({rate:.0} in a second): {} broke a promise",
+        "{worlds} worlds with {writes} writes and {deaths} deaths of a process in {seconds:.1} s ({rate:.0} in a second): {} \
+         broke a promise",
         failures.len()
     )?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -58,8 +58,8 @@ impl Recorder {
         Self { client, instance, last_micros: AtomicI64::new(0), allowances: Mutex::default() }
     }
 
-    /// Records a notice, where the Canary has not had too many of late. Never fails: what goes wrong is logged.
-    pub async fn publish(&self, canary: &CanaryReference, notice: &Notice) {
+    /// Logs a notice, and makes the Event to [send](Self::send), where the Canary has not had too many of late.
+    pub fn note(&self, canary: &CanaryReference, notice: &Notice) -> Option<Event> {
         let key = &canary.key;
         match notice.kind {
             NoticeKind::Normal => tracing::info!(canary = %key, reason = notice.reason, "{}", notice.message),
@@ -67,12 +67,19 @@ impl Recorder {
         }
         if !self.is_allowed(&canary.uid, Instant::now()) {
             tracing::debug!(canary = %key, "event not recorded: there were too many");
-            return;
+            return None;
         }
-        let event = event(canary, notice, &self.instance, self.next_micros());
-        let api = Api::<Event>::namespaced(self.client.clone(), &key.namespace);
+        Some(event(canary, notice, &self.instance, self.next_micros()))
+    }
+
+    /// Records an Event. Never fails: what goes wrong is logged.
+    pub async fn send(&self, event: Event) {
+        let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+        let api = Api::<Event>::namespaced(self.client.clone(), namespace);
         if let Err(error) = api.create(&PostParams::default(), &event).await {
-            tracing::warn!(canary = %key, reason = notice.reason, "cannot record an event: {error}");
+            let name = event.metadata.name.as_deref().unwrap_or_default();
+            let reason = event.reason.as_deref().unwrap_or_default();
+            tracing::warn!(reason, "cannot record Event {namespace}/{name}: {error}");
         }
     }
 
@@ -235,6 +242,12 @@ mod tests {
         (Recorder::new(Client::new(service, "default"), "serin-0"), received)
     }
 
+    async fn publish(recorder: &Recorder, canary: &CanaryReference, message: &str) {
+        if let Some(event) = recorder.note(canary, &notice(message)) {
+            recorder.send(event).await;
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_storm_is_cut_off_after_25_and_lets_one_through_every_5_s() {
         let (recorder, received) = recorder(201);
@@ -243,11 +256,11 @@ mod tests {
         for (seconds, published, expected) in [(0, 100, 25), (4, 10, 25), (1, 10, 26), (10, 10, 28), (1000, 100, 53)] {
             tokio::time::advance(Duration::from_secs(seconds)).await;
             for _ in 0..published {
-                recorder.publish(&canary(), &notice("again")).await;
+                publish(&recorder, &canary(), "again").await;
             }
             assert_eq!(received.lock().unwrap().len(), expected, "{seconds} s later");
         }
-        recorder.publish(&other, &notice("another Canary")).await;
+        publish(&recorder, &other, "another Canary").await;
         assert_eq!(received.lock().unwrap().len(), 54);
         let names: std::collections::HashSet<String> =
             received.lock().unwrap().iter().map(|event| event["metadata"]["name"].to_string()).collect();
@@ -257,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn an_event_that_is_refused_fails_nothing() {
         let (recorder, received) = recorder(403);
-        recorder.publish(&canary(), &notice("unheard")).await;
+        publish(&recorder, &canary(), "unheard").await;
         assert_eq!(received.lock().unwrap().len(), 1);
     }
 

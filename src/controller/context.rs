@@ -1,5 +1,7 @@
 //! What every pass needs at hand.
 
+use chrono::TimeDelta;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::failures::Failures;
@@ -22,16 +24,23 @@ pub struct Context {
     pub(super) metrics: Metrics,
     pub(super) metrics_profile: Option<Profile>,
     pub(super) sinks: Alerts,
-    /// Alerts that are being sent.
-    pub(super) alerts: TaskTracker,
+    /// Events and alerts that are on their way.
+    pub(super) messages: TaskTracker,
     pub(super) telemetry: std::sync::Arc<Telemetry>,
     pub(super) index: Index,
     pub(super) failures: Failures,
     pub(super) defaults: Defaults,
     pub(super) options: Options,
+    /// When this process began to look after Canaries.
+    pub(super) start: Instant,
 }
 
 impl Context {
+    /// For how long this process has looked after Canaries.
+    pub(super) fn on_watch(&self) -> TimeDelta {
+        TimeDelta::from_std(self.start.elapsed()).unwrap_or(TimeDelta::MAX)
+    }
+
     /// Forgets a Canary that is gone.
     pub(super) fn forget(&self, key: &ObjectKey) {
         self.index.remove(key);

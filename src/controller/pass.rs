@@ -100,12 +100,12 @@ async fn refuse(
         rollout::refuse(status, object.generation(), problem, clock::now())
     };
     context.cluster.carry_out_alone(object, &decision).await?;
-    context.publish(key, &uid, &decision.notices).await;
+    context.publish(key, &uid, &decision.notices);
     Ok(Passed { next: decision.next, impeded: false })
 }
 
 /// Has a Canary say what a person must mend before its pass can succeed, and returns how long it is left alone.
-pub async fn failed(context: &Context, key: &ObjectKey, failure: &PassError) -> Duration {
+pub async fn failed(context: &Arc<Context>, key: &ObjectKey, failure: &PassError) -> Duration {
     let problem = failure.problem();
     if let Some(problem) = &problem
         && let Err(error) = tell(context, key, problem).await
@@ -115,14 +115,14 @@ pub async fn failed(context: &Context, key: &ObjectKey, failure: &PassError) -> 
     context.failures.failed(key, problem)
 }
 
-async fn tell(context: &Context, key: &ObjectKey, problem: &str) -> Result<(), PassError> {
+async fn tell(context: &Arc<Context>, key: &ObjectKey, problem: &str) -> Result<(), PassError> {
     let Some(object) = context.cluster.canary(key).await? else { return Ok(()) };
     let status = status_of(&object).map_err(|source| PassError::Status { key: key.clone(), source })?;
     let generation = object.generation();
     let uid = uid_of(&object);
     let decision = rollout::impeded(&status, generation, problem, clock::now());
     context.cluster.carry_out_alone(object, &decision).await?;
-    context.publish(key, &uid, &decision.notices).await;
+    context.publish(key, &uid, &decision.notices);
     Ok(())
 }
 
@@ -137,7 +137,14 @@ async fn run(
     let observation = context.cluster.observe(canary).await?;
     let observed = &observation.observed;
     context.index.set(&canary.key, &observed.watched);
-    let snapshot = Snapshot { canary, status, seen: &observation.seen, measurements: &[], now: clock::now() };
+    let snapshot = Snapshot {
+        canary,
+        status,
+        seen: &observation.seen,
+        measurements: &[],
+        now: clock::now(),
+        on_watch: context.on_watch(),
+    };
     let measurements = if rollout::needs(&snapshot).measurements {
         context.measure(canary, status, snapshot.now).await
     } else {
@@ -154,7 +161,7 @@ async fn run(
     let decision = mistakes::spoilt(&snapshot, decision);
     #[cfg(test)]
     if mistakes::is_made(Mistake::TellFirst) {
-        context.publish(&canary.key, &canary.uid, &decision.notices).await;
+        context.tell_first(canary, &decision.notices).await;
     }
     let done = context.cluster.carry_out(object, canary, observed, &decision).await;
     // A decision that is in the status stands whatever failed after it, and no later pass would tell of it.
@@ -165,7 +172,7 @@ async fn run(
         if mistakes::is_made(Mistake::TellTwice) {
             context.send_alerts(canary, &done.alerts);
         }
-        context.publish(&canary.key, &canary.uid, &decision.notices).await;
+        context.publish(&canary.key, &canary.uid, &decision.notices);
     }
     if let Some(failure) = done.failure {
         return Err(failure.into());

@@ -12,6 +12,7 @@ use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::utils::Backoff;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -43,8 +44,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// How soon a pass that somebody else was faster than starts over.
 const RACE_DELAY: Duration = Duration::from_millis(100);
 
-/// How long alerts that are being sent may take when the process is told to stop.
-const ALERTS_END: Duration = Duration::from_secs(5);
+/// How long Events and alerts that are on their way may take when the process is told to stop.
+const MESSAGES_END: Duration = Duration::from_secs(5);
 
 /// Why the loop ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -104,9 +105,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Contro
     let stop = shutdown.clone();
     let watching = watch_all(&context, streams, stop);
     watching.await;
-    context.alerts.close();
-    if tokio::time::timeout(ALERTS_END, context.alerts.wait()).await.is_err() {
-        warn!("alerts that sinks did not take in time are given up");
+    context.messages.close();
+    if tokio::time::timeout(MESSAGES_END, context.messages.wait()).await.is_err() {
+        warn!("Events and alerts that nobody took in time are given up");
     }
     if shutdown.is_cancelled() { Ok(()) } else { Err(ControllerError::WatchesEnded) }
 }
@@ -151,7 +152,8 @@ fn context(
         metrics: Metrics::new(transport),
         metrics_profile,
         sinks: Alerts::new(Arc::clone(transport)),
-        alerts: TaskTracker::new(),
+        messages: TaskTracker::new(),
+        start: Instant::now(),
     }
 }
 

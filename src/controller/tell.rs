@@ -1,4 +1,4 @@
-//! Telling people: Events right away, alerts in the background.
+//! Telling people, in the background: whoever is slow to hear holds no pass up.
 
 use std::sync::Arc;
 
@@ -13,26 +13,42 @@ use crate::rollout::{Decision, Notice, NoticeKind};
 use crate::server::telemetry::CanaryReport;
 
 impl Context {
-    /// Records Events about a Canary.
-    pub(super) async fn publish(&self, key: &ObjectKey, uid: &str, notices: &[Notice]) {
+    /// Records Events about a Canary, one after the other.
+    pub(super) fn publish(self: &Arc<Self>, key: &ObjectKey, uid: &str, notices: &[Notice]) {
         let canary = CanaryReference { key: key.clone(), uid: uid.to_owned() };
-        for notice in notices {
-            self.recorder.publish(&canary, notice).await;
+        // They bear the time of the decision.
+        let events: Vec<_> = notices.iter().filter_map(|notice| self.recorder.note(&canary, notice)).collect();
+        if !events.is_empty() {
+            let context = Arc::clone(self);
+            self.messages.spawn(async move {
+                for event in events {
+                    context.recorder.send(event).await;
+                }
+            });
         }
     }
 
-    /// Sends alerts to everybody who wants them, in the background: a slow sink holds nothing up.
+    /// The mistake of that name: the pass waits until the Events are recorded.
+    #[cfg(test)]
+    pub(super) async fn tell_first(&self, canary: &ValidatedCanary, notices: &[Notice]) {
+        let canary = CanaryReference { key: canary.key.clone(), uid: canary.uid.clone() };
+        for event in notices.iter().filter_map(|notice| self.recorder.note(&canary, notice)) {
+            self.recorder.send(event).await;
+        }
+    }
+
+    /// Sends alerts to everybody who wants them.
     pub(super) fn send_alerts(self: &Arc<Self>, canary: &ValidatedCanary, alerts: &[AlertRecord]) {
         for alert in alerts {
             for wanted in canary.analysis.alerts.iter().filter(|wanted| alert.severity >= wanted.severity) {
                 let canary = CanaryReference { key: canary.key.clone(), uid: canary.uid.clone() };
                 let (context, wanted, alert) = (Arc::clone(self), wanted.clone(), alert.clone());
-                self.alerts.spawn(async move { context.send_alert(&canary, &wanted, &alert).await });
+                self.messages.spawn(async move { context.send_alert(&canary, &wanted, &alert).await });
             }
         }
     }
 
-    async fn send_alert(&self, canary: &CanaryReference, wanted: &Alert, alert: &AlertRecord) {
+    async fn send_alert(self: &Arc<Self>, canary: &CanaryReference, wanted: &Alert, alert: &AlertRecord) {
         let message = Message { canary: &canary.key, alert, cluster_name: self.options.cluster_name.as_deref() };
         let sent = match self.destination(wanted).await {
             Ok(destination) => {
@@ -46,9 +62,11 @@ impl Context {
             Ok(()) => info!(canary = %canary.key, alert = wanted.name, "alert sent"),
             Err(problem) => {
                 let message = format!("Alert {} was not sent: {problem}", wanted.name);
-                self.recorder
-                    .publish(canary, &Notice { kind: NoticeKind::Warning, reason: "AlertFailed", message })
-                    .await;
+                self.publish(
+                    &canary.key,
+                    &canary.uid,
+                    &[Notice { kind: NoticeKind::Warning, reason: "AlertFailed", message }],
+                );
             }
         }
     }

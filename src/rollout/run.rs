@@ -115,7 +115,7 @@ fn track_readiness(draft: &mut Draft<'_>, target: &Target) {
         return;
     }
     let since = *draft.status.not_ready_since.get_or_insert(draft.snapshot.now);
-    draft.look_again(after(since, draft.progress_deadline()));
+    draft.look_again(draft.snapshot.due(since, draft.progress_deadline()));
     draft.progress(format!("Waiting for {} to be ready: {}", draft.target_text(), target.readiness.message));
 }
 
@@ -233,6 +233,6 @@ fn traffic_pending(draft: &mut Draft<'_>) {
         return;
     }
     let since = *draft.status.hold_since.get_or_insert(draft.snapshot.now);
-    draft.look_again(after(since, draft.hold_timeout()));
+    draft.look_again(draft.snapshot.due(since, draft.hold_timeout()));
     draft.progress(format!("Waiting for the route: {}", draft.snapshot.seen.traffic.message));
 }

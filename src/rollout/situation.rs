@@ -4,7 +4,6 @@ use chrono::TimeDelta;
 
 use super::ledger::run_mark;
 use super::snapshot::{Snapshot, Target};
-use super::time::lasted;
 
 /// What a pass in mid-run is about. The first that applies, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +62,17 @@ pub(super) fn situation(snapshot: &Snapshot<'_>, target: &Target) -> Situation {
 }
 
 fn never_ready(snapshot: &Snapshot<'_>, target: &Target) -> bool {
-    let deadline = snapshot.canary.progress_deadline_seconds;
+    let deadline = TimeDelta::seconds(snapshot.canary.progress_deadline_seconds);
     // A Deployment at zero may still carry what became of its last pods.
     let given_up = (target.replicas > 0 && target.readiness.deadline_exceeded)
-        || lasted(snapshot.status.not_ready_since, snapshot.now, TimeDelta::seconds(deadline));
+        || snapshot.status.not_ready_since.is_some_and(|since| snapshot.now >= snapshot.due(since, deadline));
     !target.readiness.serves() && given_up
 }
 
 fn traffic(snapshot: &Snapshot<'_>) -> Situation {
     let timeout = TimeDelta::seconds(snapshot.canary.analysis.hold_timeout_seconds);
     let in_place = snapshot.carries(snapshot.status.canary_weight);
-    if !in_place && lasted(snapshot.status.hold_since, snapshot.now, timeout) {
+    if !in_place && snapshot.status.hold_since.is_some_and(|since| snapshot.now >= snapshot.due(since, timeout)) {
         Situation::TrafficStuck
     } else {
         Situation::TrafficPending

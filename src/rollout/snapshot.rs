@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::time::after;
 use crate::analysis::Measurement;
 use crate::api::checked::{Provider, ValidatedCanary};
 use crate::api::status::CanaryStatus;
@@ -21,6 +22,8 @@ pub struct Snapshot<'a> {
     pub measurements: &'a [Measurement],
     /// The time of this pass.
     pub now: DateTime<Utc>,
+    /// For how long this process has looked after Canaries: before that nobody may have.
+    pub on_watch: TimeDelta,
 }
 
 /// What is there now. It may lag behind what others did, but never behind Serin's own writes: a routing object or a
@@ -96,6 +99,13 @@ pub struct Traffic {
 }
 
 impl Snapshot<'_> {
+    /// When a canary or a data plane had long enough, from this time on, to do what is asked of it. While nobody was on
+    /// watch it may not have been asked: a process that dies after it committed a step has not routed it yet.
+    pub(super) fn due(&self, since: DateTime<Utc>, limit: TimeDelta) -> DateTime<Utc> {
+        let on_watch_since = self.now.checked_sub_signed(self.on_watch).unwrap_or(DateTime::<Utc>::MIN_UTC);
+        after(since.max(on_watch_since), limit)
+    }
+
     /// Whether the canary has just this share of the traffic (per cent), and the data plane confirmed it.
     pub(super) fn carries(&self, canary_weight: i32) -> bool {
         let traffic = &self.seen.traffic;

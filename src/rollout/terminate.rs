@@ -1,7 +1,6 @@
 //! Deletion with `revertOnDeletion`: the target takes over again before the Canary goes.
 
 use super::draft::Draft;
-use super::time::after;
 use super::{Action, Scale};
 use crate::api::status::Phase;
 
@@ -26,7 +25,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     }
     draft.act(Action::ScaleTarget(Scale::Up));
     let since = *draft.status.not_ready_since.get_or_insert(draft.snapshot.now);
-    let deadline = after(since, draft.progress_deadline());
+    let deadline = draft.snapshot.due(since, draft.progress_deadline());
     let serves = target.readiness.serves();
     if !serves && draft.now() < deadline {
         draft.progress(format!("Waiting for {} to be ready: {}", draft.target_text(), target.readiness.message));

@@ -9,11 +9,6 @@ pub(super) fn after(since: DateTime<Utc>, length: TimeDelta) -> DateTime<Utc> {
     since.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Whether something has gone on for at least this long.
-pub(super) fn lasted(since: Option<DateTime<Utc>>, now: DateTime<Utc>, limit: TimeDelta) -> bool {
-    since.is_some_and(|since| now - since >= limit)
-}
-
 /// A status as our own clock would have written it. One that was written in the future comes from a clock that was set
 /// back since, or from another process whose clock is ahead: what was to last a minute would last an hour. What was left
 /// of each wait at the time of writing stays, so nothing comes earlier.
@@ -87,6 +82,5 @@ mod tests {
         assert_eq!(after(DateTime::UNIX_EPOCH, minute).timestamp(), 60);
         assert_eq!(after(end, minute), end);
         assert!(after(start, minute) > start);
-        assert!(lasted(Some(start), end, minute) && !lasted(Some(end), start, minute) && !lasted(None, end, minute));
     }
 }

@@ -34,6 +34,8 @@ pub struct Report {
     pub worlds: u64,
     /// Committed writes in all of them.
     pub writes: u64,
+    /// Processes of the controller that died in them.
+    pub deaths: u64,
     /// Those that broke a promise, by seed; at most [`FAILURES_MAX`].
     pub failures: Vec<Failure>,
 }
@@ -48,7 +50,7 @@ where
 {
     let plans = Mutex::new(plans);
     let failures = Mutex::new(Vec::new());
-    let (worlds, writes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let [worlds, writes, deaths] = [const { AtomicU64::new(0) }; 3];
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
@@ -56,6 +58,7 @@ where
                     let outcome = run_safely(&plan);
                     worlds.fetch_add(1, Ordering::Relaxed);
                     writes.fetch_add(outcome.writes, Ordering::Relaxed);
+                    deaths.fetch_add(outcome.deaths, Ordering::Relaxed);
                     if !outcome.broken.is_empty() {
                         let failure = shrink(plan, outcome);
                         lock(&failures).push(failure);
@@ -66,7 +69,8 @@ where
     });
     let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort_by_key(|failure| failure.plan.seed);
-    Report { worlds: worlds.into_inner(), writes: writes.into_inner(), failures }
+    let [worlds, writes, deaths] = [worlds, writes, deaths].map(AtomicU64::into_inner);
+    Report { worlds, writes, deaths, failures }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -114,6 +114,8 @@ pub(super) struct Conditions {
     pub(super) invalid: Option<String>,
     /// The next pass crashes after so many writes.
     pub(super) crash_after: Option<usize>,
+    /// How long it takes until another process begins after a crash.
+    pub(super) away_seconds: i64,
     /// Crash in this pass, after so many writes.
     pub(super) crash_at: Option<(usize, usize)>,
     /// The primary is replaced as a whole instead of pod by pod.
@@ -131,6 +133,7 @@ impl Default for Conditions {
             obstacle: None,
             invalid: None,
             crash_after: None,
+            away_seconds: 0,
             crash_at: None,
             primary_recreates: false,
         }
@@ -146,6 +149,8 @@ pub(super) struct World {
     pub(super) canary: ValidatedCanary,
     pub(super) status: CanaryStatus,
     pub(super) now: DateTime<Utc>,
+    /// When the process began.
+    pub(super) on_watch_since: DateTime<Utc>,
     pub(super) target: Option<TargetState>,
     pub(super) primary: Option<PrimaryState>,
     pub(super) route: Option<RouteState>,
@@ -185,6 +190,7 @@ impl World {
             canary,
             status: CanaryStatus::default(),
             now,
+            on_watch_since: now,
             target: Some(TargetState { build, replicas: PODS, scaled_by_us: false, pods: Some(pods), gone_at: None }),
             primary: None,
             route: None,
@@ -393,6 +399,8 @@ impl World {
         let crashed = limit.is_some_and(|limit| writes >= limit);
         if crashed {
             self.awake_for = None;
+            self.now += TimeDelta::seconds(self.conditions.away_seconds);
+            self.on_watch_since = self.now;
         } else {
             self.events.extend(decision.notices.iter().cloned());
         }
@@ -407,7 +415,8 @@ impl World {
             return (refuse(&self.status, self.canary.generation, problem, self.now), false);
         }
         let Self { canary, status, now, .. } = self;
-        let snapshot = Snapshot { canary, status, seen, measurements: &[], now: *now };
+        let on_watch = *now - self.on_watch_since;
+        let snapshot = Snapshot { canary, status, seen, measurements: &[], now: *now, on_watch };
         let measured = needs(&snapshot).measurements;
         let mut measurements = if measured { self.measure() } else { Vec::new() };
         if let Some(mutant) = self.mutant {

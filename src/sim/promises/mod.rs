@@ -277,6 +277,11 @@ impl Promises {
         Some(traffic::canary_weight(&route, &self.pair.canary.name))
     }
 
+    /// Whether somebody edited the route after a pass may have looked at it, so that the pass could not know.
+    fn route_was_just_edited(&self) -> bool {
+        self.route_edited.is_some_and(|edited| edited.elapsed() <= self.view_age())
+    }
+
     /// Whether a pass that looked not too long ago may have seen a ready pod.
     fn had_pod(&self, workload: &str) -> bool {
         self.sight.had_ready_pod_within(workload, self.view_age())

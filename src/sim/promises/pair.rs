@@ -104,9 +104,7 @@ impl Promises {
         self.keep(Promise::GitStaysInCharge, same, || "the target was changed".to_owned());
         if replicas(before) > 0 && replicas(after) == 0 {
             let routed = self.routed_weight().unwrap_or(0);
-            // A pass that looked before somebody edited the route could not know.
-            let is_edited = self.route_edited.is_some_and(|edited| edited.elapsed() <= self.view_age());
-            self.keep(Promise::PodsStayWhileThereIsTraffic, routed == 0 || is_edited, || {
+            self.keep(Promise::PodsStayWhileThereIsTraffic, routed == 0 || self.route_was_just_edited(), || {
                 format!("the target is scaled to zero with {routed} % of the traffic")
             });
         }

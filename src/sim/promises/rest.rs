@@ -37,6 +37,7 @@ impl Promises {
             return Err(format!("{asked} is asked for, {} was looked at", status.revisions.observed));
         }
         let target = self.now("apps/v1", "Deployment", &self.pair.canary.name).ok_or("the target is gone")?;
+        self.now("apps/v1", "Deployment", &self.pair.primary()).ok_or("the primary is gone")?;
         match integer(&target, "/spec/replicas") {
             Some(0) => {}
             // Whoever scaled it by hand may keep it.

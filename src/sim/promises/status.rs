@@ -198,7 +198,8 @@ impl Promises {
     /// The traffic is gone already, and there was a reason that could be known.
     fn rolls_back(&mut self, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
         let routed = self.routed_weight();
-        self.keep(Promise::UsersFirst, routed.is_none_or(|weight| weight == 0), || {
+        let is_gone = routed.is_none_or(|weight| weight == 0) || self.route_was_just_edited();
+        self.keep(Promise::UsersFirst, is_gone, || {
             format!("{} is Failed, and the route is at {routed:?}", old.revisions.pinned)
         });
         let threshold = integer(canary, "/spec/analysis/threshold").unwrap_or(1);

@@ -348,6 +348,6 @@ impl World {
         let broken = lock(&self.promises).broken().to_vec();
         let trace = std::mem::replace(&mut *lock(&self.trace), Trace::new(false));
         let (trace, writes) = trace.into_parts();
-        Outcome { broken, writes, controller_writes: self.weather.writes(), trace }
+        Outcome { broken, writes, controller_writes: self.weather.writes(), deaths: self.weather.deaths(), trace }
     }
 }

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub writes: u64,
     /// Writes that the controller sent, but for the Lease.
     pub controller_writes: u64,
+    /// Processes that died or were stopped.
+    pub deaths: u64,
     /// What happened, a line for each; empty unless it was asked for.
     pub trace: Vec<String>,
 }

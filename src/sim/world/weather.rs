@@ -30,6 +30,8 @@ struct State {
     last_arrival: Option<Instant>,
     /// Answers, Events or alerts may have been lost at some time.
     has_failed: bool,
+    /// Processes that died.
+    deaths: u64,
     /// Writes that were sent, but for the Lease.
     writes: u64,
 }
@@ -64,6 +66,7 @@ impl Weather {
             late_writes: Vec::new(),
             last_arrival: None,
             has_failed: false,
+            deaths: 0,
             writes: 0,
         })))
     }
@@ -93,11 +96,10 @@ impl Weather {
         state.has_failed |= keeps_from_telling(what);
     }
 
-    /// Everything that lasts is over; a fault at a write that did not come will not come.
+    /// Everything that lasts is over. A fault at a write comes with that write, however late.
     pub fn clears_up(&self) {
         let mut state = self.state();
         state.faults.clear();
-        state.at_writes.clear();
         state.prometheus = None;
         state.receivers = None;
     }
@@ -109,7 +111,14 @@ impl Weather {
 
     /// A process died or was stopped: what it had to tell may be lost.
     pub fn note_death(&self) {
-        self.state().has_failed = true;
+        let mut state = self.state();
+        state.has_failed = true;
+        state.deaths += 1;
+    }
+
+    /// Processes that died or were stopped.
+    pub fn deaths(&self) -> u64 {
+        self.state().deaths
     }
 
     /// Writes that the controller sent, but for the Lease.

@@ -41,9 +41,10 @@ impl Wire {
 
     /// Nothing comes through any more.
     pub fn cut(&self) {
-        self.is_dead.store(true, Ordering::Relaxed);
-        self.weather.note_death();
-        self.killed.notify_one();
+        if !self.is_dead.swap(true, Ordering::Relaxed) {
+            self.weather.note_death();
+            self.killed.notify_one();
+        }
     }
 
     /// Whether it is cut.
