@@ -78,8 +78,9 @@ fn settle(draft: &mut Draft<'_>, target: &Target) {
         return;
     }
     draft.heal();
-    // A scale-up that was long on its way may come after the scale-down. Who scales it otherwise may keep it.
-    let came_late = target.scaled_by_us && target.replicas > 0;
+    // A scale-up that was long on its way may come after the scale-down. Who scales it otherwise may keep it, and so may
+    // users who have nobody else.
+    let came_late = target.scaled_by_us && target.replicas > 0 && draft.status.canary_weight == 0;
     if draft.status.pending.scale_down || came_late {
         scale_down(draft);
     }

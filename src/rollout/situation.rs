@@ -65,14 +65,14 @@ fn never_ready(snapshot: &Snapshot<'_>, target: &Target) -> bool {
     let deadline = TimeDelta::seconds(snapshot.canary.progress_deadline_seconds);
     // A Deployment at zero may still carry what became of its last pods.
     let given_up = (target.replicas > 0 && target.readiness.deadline_exceeded)
-        || snapshot.status.not_ready_since.is_some_and(|since| snapshot.now >= snapshot.due(since, deadline));
+        || snapshot.is_due(snapshot.status.not_ready_since, deadline);
     !target.readiness.serves() && given_up
 }
 
 fn traffic(snapshot: &Snapshot<'_>) -> Situation {
     let timeout = TimeDelta::seconds(snapshot.canary.analysis.hold_timeout_seconds);
     let in_place = snapshot.carries(snapshot.status.canary_weight);
-    if !in_place && snapshot.status.hold_since.is_some_and(|since| snapshot.now >= snapshot.due(since, timeout)) {
+    if !in_place && snapshot.is_due(snapshot.status.hold_since, timeout) {
         Situation::TrafficStuck
     } else {
         Situation::TrafficPending

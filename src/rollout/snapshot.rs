@@ -106,6 +106,11 @@ impl Snapshot<'_> {
         after(since.max(on_watch_since), limit)
     }
 
+    /// Whether a wait that began at this time, if any, is over by [`Self::due`].
+    pub(super) fn is_due(&self, since: Option<DateTime<Utc>>, limit: TimeDelta) -> bool {
+        since.is_some_and(|since| self.now >= self.due(since, limit))
+    }
+
     /// Whether the canary has just this share of the traffic (per cent), and the data plane confirmed it.
     pub(super) fn carries(&self, canary_weight: i32) -> bool {
         let traffic = &self.seen.traffic;

@@ -84,33 +84,45 @@ fn delete(world: &mut World) {
     world.settle();
 }
 
+/// Stories in which things happen when the one before is over.
+const STORIES: [(&str, Story); 4] = [
+    ("promotion", promote),
+    ("rollback", roll_back),
+    ("rollback and mend", refuse_then_mend),
+    ("configuration", change_configuration),
+];
+/// Stories in which they also happen in mid-run, by the clock.
+const STORIES_BY_THE_CLOCK: [(&str, Story); 4] =
+    [("overtaken", overtake), ("withdrawn", withdraw), ("broken promotion", break_the_promotion), ("deletion", delete)];
+
 #[test]
 fn a_crash_after_any_write_changes_nothing_in_the_end() {
-    let stories: [(&str, Story); 8] = [
-        ("promotion", promote),
-        ("rollback", roll_back),
-        ("rollback and mend", refuse_then_mend),
-        ("configuration", change_configuration),
-        ("overtaken", overtake),
-        ("withdrawn", withdraw),
-        ("broken promotion", break_the_promotion),
-        ("deletion", delete),
-    ];
-    let crashes = crash_all(&stories, 0);
+    let crashes = crash_all(&STORIES, 0) + crash_all(&STORIES_BY_THE_CLOCK, 0);
     assert!(crashes > 500, "only {crashes} crash points");
 }
 
 /// However long it takes until another process begins: what was not asked for meanwhile is not held against the canary.
 #[test]
 fn nobody_on_watch_after_a_crash_changes_nothing_in_the_end() {
-    let stories: [(&str, Story); 4] = [
-        ("promotion", promote),
-        ("rollback", roll_back),
-        ("rollback and mend", refuse_then_mend),
-        ("configuration", change_configuration),
-    ];
-    let crashes = crash_all(&stories, 7_200);
+    let crashes = crash_all(&STORIES, 7_200);
     assert!(crashes > 250, "only {crashes} crash points");
+}
+
+#[test]
+fn a_deletion_that_nobody_saw_to_still_waits_for_the_pods_that_take_over() {
+    let mut world = World::initialized(weighted(&[10, 20]), image(1));
+    world.edit(|canary| (canary.revert_on_deletion, canary.has_finalizer) = (true, true));
+    world.settle();
+    world.edit(|canary| canary.deleting = true);
+    world.conditions.crash_after = Some(1);
+    world.conditions.away_seconds = 7_200;
+    world.pass();
+    assert_eq!((world.status.phase, world.reverted), (Phase::Terminating, false));
+    world.pass();
+    assert!(!world.reverted, "no pod is there yet");
+    world.settle();
+    assert!(world.reverted && world.gone);
+    assert_eq!(world.promises.broken, []);
 }
 
 fn crash_all(stories: &[(&str, Story)], away_seconds: i64) -> usize {
