@@ -54,8 +54,9 @@ tests: components ## Every test, the scenarios on the testbed too
 unit: ## Only the tests that need nothing around them
 	$(call stage,cargo test --locked --lib)
 
-# How many random worlds: as many as a CI run has time for. More by hand, with make worlds WORLDS=100000.
+# How many random worlds, and how many seconds they may take: CI runs as many as it has time for.
 WORLDS := 5000
+WORLDS_SECONDS := 600
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 SIMULATOR = target/static/$(HOST)/worlds/serin
 
@@ -64,7 +65,7 @@ SIMULATOR = target/static/$(HOST)/worlds/serin
 worlds: ## Simulated worlds: random ones, and every crash point of every story
 	$(call stage,RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --quiet --package serin --bin serin \
 		--profile worlds --target $(HOST) --target-dir target/static; \
-		$(SIMULATOR) sim --crash-points; $(SIMULATOR) sim --count $(WORLDS))
+		$(SIMULATOR) sim --crash-points; $(SIMULATOR) sim --count $(WORLDS) --within $(WORLDS_SECONDS))
 
 .PHONY: scenarios
 scenarios: components ## Only the scenarios: a real API server, real traffic

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Namespace and name of an object.
@@ -253,7 +254,7 @@ pub enum CheckSource {
 }
 
 /// What an empty answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnNoData {
     /// A failed check, as in Flagger.
     Fail,
@@ -264,7 +265,7 @@ pub enum OnNoData {
 }
 
 /// What a failed query means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnError {
     /// An inconclusive check.
     Hold,

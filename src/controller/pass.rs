@@ -134,28 +134,25 @@ async fn run(
 ) -> Result<Passed, PassError> {
     #[cfg(test)]
     let status = &mistakes::misread(status);
-    let observation = context.cluster.observe(canary).await?;
-    let observed = &observation.observed;
-    context.index.set(&canary.key, &observed.watched);
-    let snapshot = Snapshot {
-        canary,
-        status,
-        seen: &observation.seen,
-        measurements: &[],
-        now: clock::now(),
-        on_watch: context.on_watch(),
-    };
-    let measurements = if rollout::needs(&snapshot).measurements {
-        context.measure(canary, status, snapshot.now).await
+    let before = context.cluster.observe(canary).await?;
+    context.index.set(&canary.key, &before.observed.watched);
+    let (now, on_watch) = (clock::now(), context.on_watch());
+    let snapshot = Snapshot { canary, status, seen: &before.seen, measurements: &[], now, on_watch };
+    let (measurements, observation) = if rollout::needs(&snapshot).measurements {
+        let measurements = context.measure(canary, status, now).await;
+        // The answers may have taken seconds, in which the pods may have gone that the next step is for.
+        (measurements, context.cluster.observe(canary).await?)
     } else {
-        Vec::new()
+        (Vec::new(), before.clone())
     };
+    let observed = &observation.observed;
     #[cfg(test)]
     let measurements = mistakes::forged(measurements);
     // At the same time as before: what was not due then was not measured.
-    let mut decision = rollout::decide(&Snapshot { measurements: &measurements, ..snapshot });
+    let snapshot = Snapshot { seen: &observation.seen, measurements: &measurements, ..snapshot };
+    let mut decision = rollout::decide(&snapshot);
     if let Some(problem) = context.failures.problem(&canary.key) {
-        decision = rollout::retried(decision, status, canary.generation, &problem, snapshot.now);
+        decision = rollout::retried(decision, status, canary.generation, &problem, now);
     }
     #[cfg(test)]
     let decision = mistakes::spoilt(&snapshot, decision);

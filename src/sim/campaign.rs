@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::promises::Broken;
-use super::world::{self, Outcome, Plan};
+use super::world::{Outcome, Plan, Runner};
 
 /// A world that broke a promise.
 #[derive(Clone, Debug)]
@@ -43,6 +43,9 @@ pub struct Report {
 /// After so many failures a campaign ends.
 pub const FAILURES_MAX: usize = 10;
 
+/// Plans that a thread takes at a time.
+const BATCH: usize = Plan::FAMILY as usize;
+
 /// Runs the worlds of these plans on so many threads.
 pub fn run<P>(plans: P, threads: usize) -> Report
 where
@@ -54,13 +57,21 @@ where
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
-                while let Some(plan) = next(&plans).filter(|_| lock(&failures).len() < FAILURES_MAX) {
-                    let outcome = run_safely(&plan);
+                let mut runner = Runner::default();
+                let mut batch = Vec::new().into_iter();
+                let mut next = || {
+                    if batch.as_slice().is_empty() {
+                        batch = next_batch(&plans).into_iter();
+                    }
+                    batch.next().filter(|_| lock(&failures).len() < FAILURES_MAX)
+                };
+                while let Some(plan) = next() {
+                    let outcome = run_safely(&mut runner, &plan);
                     worlds.fetch_add(1, Ordering::Relaxed);
                     writes.fetch_add(outcome.writes, Ordering::Relaxed);
                     deaths.fetch_add(outcome.deaths, Ordering::Relaxed);
                     if !outcome.broken.is_empty() {
-                        let failure = shrink(plan, outcome);
+                        let failure = shrink(&mut runner, plan, outcome);
                         lock(&failures).push(failure);
                     }
                 }
@@ -77,23 +88,24 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn next<P: Iterator>(plans: &Mutex<P>) -> Option<P::Item> {
-    lock(plans).next()
+/// Worlds of one shape, most of the time: they run on one thread, since they share what they begin with.
+fn next_batch<P: Iterator>(plans: &Mutex<P>) -> Vec<P::Item> {
+    lock(plans).by_ref().take(BATCH).collect()
 }
 
 /// Runs a world. A panic is one of the models' or the checks': the controller's own are caught in its passes.
-fn run_safely(plan: &Plan) -> Outcome {
-    std::panic::catch_unwind(AssertUnwindSafe(|| world::run(plan))).unwrap_or_else(|_| Outcome::panicked())
+fn run_safely(runner: &mut Runner, plan: &Plan) -> Outcome {
+    std::panic::catch_unwind(AssertUnwindSafe(|| runner.run(plan))).unwrap_or_else(|_| Outcome::panicked())
 }
 
 /// Leaves out one happening after the other, as long as a promise is still broken that was broken before.
-fn shrink(plan: Plan, outcome: Outcome) -> Failure {
+fn shrink(runner: &mut Runner, plan: Plan, outcome: Outcome) -> Failure {
     let promises: Vec<_> = outcome.broken.iter().map(|broken| broken.promise).collect();
     let mut failure = Failure { plan, needless: Vec::new(), broken: outcome.broken };
     for index in (0..failure.plan.happenings.len()).rev() {
         let mut needless = failure.needless.clone();
         needless.push(index);
-        let outcome = run_safely(&failure.plan.without(&needless));
+        let outcome = run_safely(runner, &failure.plan.without(&needless));
         if outcome.broken.iter().any(|broken| promises.contains(&broken.promise)) {
             failure.needless = needless;
             failure.broken = outcome.broken;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::world;
 use super::world::plan::{Checks, Crash, Edit, Happening, Plan, Quality, Shape, Side, Strategy, What};
+use crate::api::checked::{OnError, OnNoData};
 
 /// When the release comes: the Canary is initialized by then.
 pub const RELEASE_AT: Duration = Duration::from_secs(20);
@@ -74,7 +75,7 @@ pub fn stories() -> Vec<(&'static str, Plan)> {
         ),
         ("applied over and over", Shape { has_gitops: true, ..shape(weights) }, vec![release(Quality::Good)]),
     ];
-    let plan = |(name, shape, happenings)| (name, Plan { seed: 0, shape, happenings });
+    let plan = |(name, shape, happenings)| (name, Plan::story(shape, happenings));
     stories.into_iter().map(plan).collect()
 }
 
@@ -109,7 +110,7 @@ pub fn shape(strategy: Strategy) -> Shape {
         threshold: 2,
         deadline_seconds: 30,
         hold_timeout_seconds: 30,
-        checks: Checks { on_no_data: "Fail", on_error: "Hold", has_template: false },
+        checks: Checks { on_no_data: OnNoData::Fail, on_error: OnError::Hold, has_template: false },
         has_config: false,
         has_autoscaler: false,
         reverts_on_deletion: false,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::crash_points::{happening, shape};
 use super::world;
 use super::world::plan::{Checks, Edit, Happening, Outage, Plan, Quality, Shape, Side, Strategy, What};
+use crate::api::checked::OnNoData;
 
 /// A world, and what must be seen in it.
 #[derive(Clone, Debug)]
@@ -142,7 +143,7 @@ fn regression(
     expected: &[Expected],
 ) -> Regression {
     let happenings: Vec<Happening> = happenings.iter().map(|(at, what)| happening(*at, what.clone())).collect();
-    Regression { name, origin, plan: Plan { seed: 0, shape, happenings }, expected: expected.to_vec() }
+    Regression { name, origin, plan: Plan::story(shape, happenings), expected: expected.to_vec() }
 }
 
 fn time(seconds: u64) -> Duration {
@@ -410,14 +411,14 @@ fn about_what_is_not_known() -> Vec<Regression> {
         regression(
             "a service without requests is not refused",
             "fluxcd/flagger#1353, #1035, #361",
-            idle("Pass"),
+            idle(OnNoData::Pass),
             &[(0, GOOD), (5, What::Prometheus(Outage::Empty, time(40)))],
             &[Times(1, PROMOTED), Times(0, FAILED)],
         ),
         regression(
             "nor taken for a good one where it says so",
             "fluxcd/flagger#1011",
-            idle("Hold"),
+            idle(OnNoData::Hold),
             &[(0, GOOD), (5, What::Prometheus(Outage::Empty, time(20)))],
             &[Times(1, HELD), Times(0, FAILED), Times(1, PROMOTED), Before(HELD, STEP_60)],
         ),

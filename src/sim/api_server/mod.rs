@@ -115,6 +115,14 @@ pub struct WriteRecord {
     pub index: u64,
 }
 
+impl WriteRecord {
+    /// As if somebody had just created this object.
+    pub fn added(id: ResourceId, object: Arc<Value>) -> Self {
+        let user = ADMIN.to_owned();
+        Self { user, verb: "create", id, subresource: None, before: None, after: Some(object), index: 0 }
+    }
+}
+
 /// Looks at each committed write.
 pub type WriteCheck = Arc<dyn Fn(&WriteRecord) + Send + Sync>;
 
@@ -128,6 +136,18 @@ impl ApiServer {
     /// A server without objects.
     pub fn new() -> Self {
         Self { state: Arc::new(Mutex::new(State::new())), checks: Arc::default() }
+    }
+
+    /// Another server that begins with the objects of this one, and goes its own way. It has neither checks nor history.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.state().fork())), checks: Arc::default() }
+    }
+
+    /// Whether nobody else has this server.
+    #[cfg(test)]
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.state) == 1
     }
 
     /// A client of this caller that sends each request once.

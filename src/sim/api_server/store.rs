@@ -85,6 +85,11 @@ impl Table {
         }
     }
 
+    /// The same objects, without what they were before.
+    fn fork(&self, version: u64) -> Self {
+        Self { objects: self.objects.clone(), compacted: version, ..Self::new() }
+    }
+
     /// All objects, or those of one namespace, by namespace and name.
     pub fn objects<'a>(&'a self, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Stored> + use<'a> {
         let from = (namespace.unwrap_or_default().to_owned(), String::new());
@@ -183,6 +188,19 @@ impl State {
             lists: BTreeMap::new(),
             lists_opened: 0,
             watch_ends: 0,
+        }
+    }
+
+    /// The same objects, of which nobody knows the history, and the same counters.
+    pub fn fork(&self) -> Self {
+        Self {
+            version: self.version,
+            tables: self.tables.iter().map(|table| table.fork(self.version)).collect(),
+            uids: self.uids,
+            suffixes: self.suffixes,
+            living: self.living.clone(),
+            dependents: self.dependents.clone(),
+            ..Self::new()
         }
     }
 

@@ -9,6 +9,7 @@ mod rest;
 mod status;
 mod traffic;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use self::answers::{Answer, Question};
 pub use self::rest::{BROKEN_NEIGHBOUR, Rest};
 use self::status::Books as StatusBooks;
 use crate::api::checked::ObjectKey;
+use crate::api::status::CanaryStatus;
 use crate::clock;
 use crate::rollout::ResourceId;
 use crate::rollout::object::{items, text};
@@ -186,6 +188,10 @@ pub struct Promises {
     is_scaled_by_hand: bool,
     /// When somebody else last changed the route.
     route_edited: Option<Instant>,
+    /// The Canary whose status was read last, and the status: the same one is asked for again and again.
+    last_read: RefCell<Option<(Arc<Value>, CanaryStatus)>>,
+    /// The same of the target, its ConfigMap, and what they ask for.
+    last_asked: RefCell<Option<pair::Asked>>,
 }
 
 impl Promises {
@@ -206,6 +212,24 @@ impl Promises {
             requests: 0,
             is_scaled_by_hand: false,
             route_edited: None,
+            last_read: RefCell::default(),
+            last_asked: RefCell::default(),
+        }
+    }
+
+    /// Takes what is there already as if people had just applied it.
+    pub fn learn_what_is_there(&mut self) {
+        let (canary, config) = (self.pair.canary.name.clone(), self.pair.config.clone());
+        let objects = [
+            ("v1", "ConfigMap", &config),
+            ("apps/v1", "Deployment", &canary),
+            ("flagger.app/v1beta1", "Canary", &canary),
+        ];
+        for (api_version, kind, name) in objects {
+            let id = self.pair.id(api_version, kind, name);
+            if let Some(object) = self.server.peek(&id) {
+                self.wrote(&WriteRecord::added(id, object));
+            }
         }
     }
 

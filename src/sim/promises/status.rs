@@ -1,6 +1,7 @@
 //! Checks on what is committed to the status.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use serde::Deserialize;
@@ -53,7 +54,14 @@ fn run_of(status: &CanaryStatus) -> String {
 impl Promises {
     /// The committed status of the Canary now; `None` if it is gone.
     pub(super) fn committed(&self) -> Option<CanaryStatus> {
-        Some(status_of(&*self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name)?))
+        let canary = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name)?;
+        let mut last = self.last_read.borrow_mut();
+        if let Some((_, status)) = last.as_ref().filter(|(read, _)| Arc::ptr_eq(read, &canary)) {
+            return Some(status.clone());
+        }
+        let status = status_of(&canary);
+        *last = Some((canary, status.clone()));
+        Some(status)
     }
 
     /// Somebody else changed the Canary.

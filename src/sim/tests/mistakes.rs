@@ -28,7 +28,7 @@ fn story(shape: Shape, happenings: Vec<(f64, What)>) -> Plan {
         at: RELEASE_AT.mul_f64(1.0 + seconds / RELEASE_AT.as_secs_f64()),
         what,
     };
-    Plan { seed: 0, shape, happenings: happenings.into_iter().map(at).collect() }
+    Plan::story(shape, happenings.into_iter().map(at).collect())
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -37,6 +37,11 @@ fn seconds(seconds: u64) -> Duration {
 
 fn promoted() -> Plan {
     story(weights(), vec![(0.0, GOOD)])
+}
+
+/// Even a check that comes early has something to measure.
+fn promoted_slowly() -> Plan {
+    story(Shape { interval_seconds: 10, ..weights() }, vec![(0.0, GOOD)])
 }
 
 fn rolled_back() -> Plan {
@@ -141,7 +146,7 @@ fn rows() -> Vec<(Mistake, Story, Promise)> {
         (M::AdvanceUnchecked, promoted, P::ExposureGrowsOnlyByAPassingVerdict),
         (M::SkipAStep, promoted, P::ExposureGrowsOnlyByAPassingVerdict),
         (M::DownIsGood, prometheus_is_down, P::ExposureGrowsOnlyByAPassingVerdict),
-        (M::HurryUp, promoted, P::OneStepPerInterval),
+        (M::HurryUp, promoted_slowly, P::OneStepPerInterval),
         (M::HurryAtStart, killed_after_a_step, P::OneStepPerInterval),
         (M::LoseTheRecord, rolled_back, P::NoRevisionIsLost),
         (M::LoseTheRevision, promoted, P::NoRevisionIsLost),

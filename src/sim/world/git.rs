@@ -19,6 +19,8 @@ const MANAGER: &str = "kustomize-controller";
 pub struct Git {
     server: ApiServer,
     shape: Shape,
+    /// What does not change.
+    surroundings: Vec<Value>,
     image: u32,
     quality: Quality,
     config: u32,
@@ -34,6 +36,7 @@ impl Git {
         Self {
             server,
             shape: plan.shape.clone(),
+            surroundings: manifests::surroundings(&plan.shape),
             image: 1,
             quality: Quality::Good,
             config: 1,
@@ -45,8 +48,8 @@ impl Git {
 
     /// Applies everything that is not kept away; what is being deleted is left to go first.
     pub fn apply_all(&mut self) {
-        for object in manifests::surroundings(&self.shape) {
-            self.apply(object);
+        for object in &self.surroundings {
+            self.apply(object.clone());
         }
         self.apply_config();
         let now = Instant::now();
@@ -121,9 +124,8 @@ impl Git {
 
     /// Somebody else holds the Lease.
     pub fn steal_lease(&self, time: Duration) {
-        let lease = ResourceId::new("coordination.k8s.io/v1", "Lease", ObjectKey::new(NAMESPACE, LEASE_NAME));
         let spec = json!({"holderIdentity": "somebody-else", "leaseDurationSeconds": time.as_secs().max(1)});
-        let _ = self.server.patch(&lease, &json!({"spec": spec}));
+        let _ = self.server.patch(&lease(), &json!({"spec": spec}));
     }
 
     fn apply_config(&self) {
@@ -181,6 +183,11 @@ impl Git {
     pub fn config_name(&self) -> &'static str {
         if self.shape.has_config { CONFIG } else { "" }
     }
+}
+
+/// The Lease of the controller's processes.
+pub fn lease() -> ResourceId {
+    ResourceId::new("coordination.k8s.io/v1", "Lease", ObjectKey::new(NAMESPACE, LEASE_NAME))
 }
 
 fn id(api_version: &str, kind: &str) -> ResourceId {

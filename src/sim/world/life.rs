@@ -8,9 +8,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Outcome;
-use super::git::Git;
+use super::beginning::SINCE_INITIALIZED;
+use super::git::{self, Git};
 use super::manifests::{self, NAME, NAMESPACE};
-use super::plan::{Outage, Plan, Quality, Shape, Side, Strategy, What};
+use super::plan::{Begins, Outage, Plan, Quality, Shape, Side, Strategy, What};
 use super::process::{self, Network, Time, Wires};
 use super::trace::Trace;
 use super::weather::Weather;
@@ -20,54 +21,71 @@ use crate::clock::SimulatedClock;
 use crate::sim::api_server::{ApiServer, WriteCheck};
 use crate::sim::cluster::{Cluster, Fault, Handle};
 use crate::sim::prometheus::{self, Prometheus, Queries, Scraping};
-use crate::sim::promises::{Pair, Promise, Promises, Rest, Sight};
+use crate::sim::promises::{Broken, Pair, Promise, Promises, Rest, Sight};
 use crate::sim::settings::{GatewayDelays, Settings, Users};
 use crate::sim::workloads::Pods;
 
 /// How often everything in Git is applied again.
-const GITOPS_INTERVAL: Duration = Duration::from_secs(7);
+const GITOPS_INTERVAL: Duration = Duration::from_secs(13);
 /// How often the garbage collector looks for what names an owner who is gone.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(3);
 /// How often a world is looked at while it comes to rest.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long what is there already when a world begins takes to work.
+const WARM_UP: Duration = Duration::from_secs(10);
 /// How long a world may take to come to rest once nothing is in its way any more.
 const REST_LIMIT: Duration = Duration::from_secs(1800);
 /// How long a change of the leader takes at most.
-const HAND_OVER: Duration = Duration::from_secs(60);
+const HAND_OVER: Duration = Duration::from_secs(30);
 /// How long a world at rest is watched for requests that nobody needs.
-const IDLE_TIME: Duration = Duration::from_secs(60);
+const IDLE_TIME: Duration = Duration::from_secs(30);
 /// How often Prometheus scrapes.
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(2);
-/// One in so many worlds gets a last good release.
-const RELEASES: u64 = 4;
 /// What the image is called that is shipped when everything is well again.
 const LAST_IMAGE: u32 = 99;
 
-/// Runs a world on a runtime of its own.
-pub fn run(plan: &Plan, is_traced: bool) -> Outcome {
+/// Runs a world with this server on a runtime of its own.
+pub fn run(plan: &Plan, server: ApiServer, is_traced: bool) -> Outcome {
+    on_virtual_time(plan, live(plan, server, is_traced)).unwrap_or_else(Outcome::panicked)
+}
+
+/// Runs a world in which nothing happens until the Canary is initialized and the controller is gone.
+///
+/// # Errors
+/// What was broken.
+pub fn initialize(plan: &Plan) -> Result<ApiServer, Vec<Broken>> {
+    let server = ApiServer::new();
+    let outcome = run(plan, server.clone(), false);
+    // It was given up long ago when a world begins with it.
+    let _ = server.delete(&git::lease());
+    if outcome.broken.is_empty() { Ok(server) } else { Err(outcome.broken) }
+}
+
+fn on_virtual_time<T>(plan: &Plan, world: impl Future<Output = T>) -> Option<T> {
     // What the libraries leave to chance: the jitter of back-offs.
     fastrand::seed(plan.seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(live(plan, is_traced)),
-        Err(error) => {
-            tracing::error!("no world without a runtime: {error}");
-            Outcome::panicked()
-        }
-    }
+    runtime
+        .map(|runtime| runtime.block_on(world))
+        .inspect_err(|error| tracing::error!("no world without a runtime: {error}"))
+        .ok()
 }
 
-async fn live(plan: &Plan, is_traced: bool) -> Outcome {
-    let start = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000);
+async fn live(plan: &Plan, server: ApiServer, is_traced: bool) -> Outcome {
+    let since = match plan.begins {
+        Begins::Empty => Duration::ZERO,
+        Begins::Initialized => SINCE_INITIALIZED,
+    };
+    let start = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000) + since;
     let clock = SimulatedClock::start(start);
     let mut tasks = JoinSet::new();
-    let world = World::new(plan, clock, Time::new(start), is_traced, &mut tasks);
+    let world = World::new(plan, server, clock, Time::new(start), is_traced, &mut tasks).await;
     world.start(plan, &mut tasks);
     world.play(plan).await;
     world.mend(plan);
     if world.comes_to_rest().await {
         world.stays_at_rest(plan).await;
-        if plan.seed.is_multiple_of(RELEASES) {
+        if plan.ends_with_release {
             world.takes_a_good_release().await;
         }
     }
@@ -120,8 +138,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    fn new(plan: &Plan, clock: SimulatedClock, time: Time, is_traced: bool, tasks: &mut JoinSet<()>) -> Self {
-        let server = ApiServer::new();
+    async fn new(
+        plan: &Plan,
+        server: ApiServer,
+        clock: SimulatedClock,
+        time: Time,
+        is_traced: bool,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let weather = Weather::new(plan.seed);
         let prometheus = Arc::new(Mutex::new(Prometheus::new(&prometheus::Settings {
             scrape_interval: SCRAPE_INTERVAL,
@@ -135,6 +159,10 @@ impl World {
             .with_on_load(Box::new(move |_, loads| lock(&counted).traffic.set(time.now(), loads)));
         let handle = cluster.handle();
         tasks.spawn(cluster.run());
+        if plan.begins == Begins::Initialized {
+            // Pods start, and the data plane takes the route.
+            sleep(WARM_UP).await;
+        }
         let git = Git::new(server.clone(), plan);
         let eyes = Eyes { cluster: handle.clone(), weather: weather.clone() };
         let pair = Pair::new(manifests::canary_key(), git.config_name());
@@ -154,13 +182,20 @@ impl World {
     }
 
     fn start(&self, plan: &Plan, tasks: &mut JoinSet<()>) {
-        let (promises, trace) = (self.promises.clone(), self.trace.clone());
+        let trace = self.trace.clone();
+        // The books look at the server, which must not keep them in turn: nothing of a world outlives it.
+        let promises = Arc::downgrade(&self.promises);
         let check: WriteCheck = Arc::new(move |record| {
             lock(&trace).wrote(record);
-            lock(&promises).wrote(record);
+            if let Some(promises) = promises.upgrade() {
+                lock(&promises).wrote(record);
+            }
         });
         self.server.on_write(check);
-        lock(&self.git).apply_all();
+        match plan.begins {
+            Begins::Empty => lock(&self.git).apply_all(),
+            Begins::Initialized => lock(&self.promises).learn_what_is_there(),
+        }
         let names: &[&str] = if plan.shape.elects_leader { &["serin-a", "serin-b"] } else { &["serin-a"] };
         for name in names {
             tasks.spawn(process::supervise(self.network.clone(), (*name).to_owned(), self.wires.clone()));
@@ -289,7 +324,6 @@ impl World {
     fn mend(&self, plan: &Plan) {
         lock(&self.trace).note(|| "--- everything is mended".to_owned());
         self.weather.clears_up();
-        self.server.end_watches();
         self.cluster.inject(Fault::GatewayDelays(self.gateway));
         if plan.happenings.iter().any(|happening| matches!(happening.what, What::CrashPods(_, None))) {
             // Those that were to stay away come back.

@@ -221,7 +221,7 @@ fn template() -> Value {
 /// A Canary with a provider that is not built yet, which the schema lets through, and with a free-form field that nests
 /// deeper than JSON libraries read.
 fn neighbour() -> Value {
-    let deep = (0..200).fold(json!(1), |inner, _| json!({"deeper": inner}));
+    let deep = (0..200).fold(json!(1), |inner, _| Map::from_iter([("deeper".to_owned(), inner)]).into());
     json!({
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",

@@ -2,6 +2,7 @@
 //! always makes the same world.
 
 mod backends;
+mod beginning;
 mod generate;
 mod git;
 mod life;
@@ -14,7 +15,10 @@ mod wire;
 
 use std::time::Duration;
 
+use self::beginning::Initialized;
+use self::plan::Begins;
 pub use self::plan::Plan;
+use super::api_server::ApiServer;
 use super::promises::{Broken, Promise};
 
 /// What became of a world.
@@ -41,12 +45,60 @@ impl Outcome {
     }
 }
 
+/// Runs worlds one after the other, and keeps what the next of the same shape may begin with.
+#[derive(Default)]
+pub struct Runner {
+    initialized: Option<Initialized>,
+}
+
+impl Runner {
+    /// Runs a world.
+    pub fn run(&mut self, plan: &Plan) -> Outcome {
+        self.run_with(plan, false)
+    }
+
+    /// Runs a world and tells what happened in it.
+    pub fn run_traced(&mut self, plan: &Plan) -> Outcome {
+        self.run_with(plan, true)
+    }
+
+    fn run_with(&mut self, plan: &Plan, is_traced: bool) -> Outcome {
+        match self.server(plan) {
+            Ok(server) => life::run(plan, server, is_traced),
+            Err(broken) => Outcome { broken, ..Outcome::default() },
+        }
+    }
+
+    /// What this world begins with.
+    fn server(&mut self, plan: &Plan) -> Result<ApiServer, Vec<Broken>> {
+        match plan.begins {
+            Begins::Empty => Ok(ApiServer::new()),
+            Begins::Initialized => {
+                let kept = self.initialized.take().filter(|kept| kept.is_of(&plan.shape));
+                self.initialized.insert(kept.unwrap_or_else(|| Initialized::new(&plan.shape))).server()
+            }
+        }
+    }
+}
+
 /// Runs a world.
 pub fn run(plan: &Plan) -> Outcome {
-    life::run(plan, false)
+    Runner::default().run(plan)
 }
 
 /// Runs a world and tells what happened in it.
 pub fn run_traced(plan: &Plan) -> Outcome {
-    life::run(plan, true)
+    Runner::default().run_traced(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_world_outlives_it() {
+        let server = ApiServer::new();
+        life::run(&Plan::generate(0), server.clone(), false);
+        assert!(server.is_alone());
+    }
 }

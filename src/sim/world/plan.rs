@@ -3,19 +3,36 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::api::checked::{OnError, OnNoData};
+
 /// A world and everything that will happen in it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// What it was made from; it also seeds what the world itself leaves to chance.
     pub seed: u64,
+    /// What is there when it begins.
+    pub begins: Begins,
     /// The Canary and what is around it.
     pub shape: Shape,
     /// What happens, by time.
     pub happenings: Vec<Happening>,
+    /// Once it is at rest, a last good release is shipped, which must get through.
+    pub ends_with_release: bool,
+}
+
+/// What is there when a world begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Begins {
+    /// Nothing: the manifests are applied when the controller starts.
+    Empty,
+    /// A Canary that was initialized an hour ago, by a process that is gone.
+    Initialized,
 }
 
 /// The Canary and what is around it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an independent trait of a world, and named where it is made")]
 pub struct Shape {
     /// How exposure grows.
@@ -51,7 +68,7 @@ pub struct Shape {
 }
 
 /// How exposure grows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Strategy {
     /// Gateway API: `stepWeights`, and `stepWeightPromotion` (0 is none).
     Weights(Vec<u32>, u32),
@@ -62,18 +79,18 @@ pub enum Strategy {
 }
 
 /// What the checks say of empty answers and of errors.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checks {
     /// `onNoData` of all of them.
-    pub on_no_data: &'static str,
+    pub on_no_data: OnNoData,
     /// `onError` of all of them.
-    pub on_error: &'static str,
+    pub on_error: OnError,
     /// A `MetricTemplate` is among them.
     pub has_template: bool,
 }
 
 /// Something that happens.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Happening {
     /// When, from the moment the world is set up.
     pub at: Duration,
@@ -82,7 +99,7 @@ pub struct Happening {
 }
 
 /// How a build behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Quality {
     /// Well.
     Good,
@@ -97,7 +114,7 @@ pub enum Quality {
 }
 
 /// One side of the pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// The target's pods.
     Canary,
@@ -106,7 +123,7 @@ pub enum Side {
 }
 
 /// How a backend over HTTP fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outage {
     /// Nobody listens.
     Refused,
@@ -131,7 +148,7 @@ pub enum Outage {
 }
 
 /// Where a process dies, relative to one of its writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Crash {
     /// The write is not sent any more.
     Before,
@@ -142,7 +159,7 @@ pub enum Crash {
 }
 
 /// A change of the spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Edit {
     /// `analysis.interval`, in seconds.
     Interval(u32),
@@ -159,7 +176,7 @@ pub enum Edit {
 }
 
 /// What may happen. What lasts is over after the given time at the latest when the faults stop.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum What {
     /// Somebody applies an image to the target.
     Release(u32, Quality),
@@ -220,6 +237,27 @@ pub enum What {
 }
 
 impl Plan {
+    /// A world without chance, from the first manifest to a last good release.
+    pub fn story(shape: Shape, happenings: Vec<Happening>) -> Self {
+        Self { seed: 0, begins: Begins::Empty, shape, happenings, ends_with_release: true }
+    }
+
+    /// A world that was kept.
+    ///
+    /// # Errors
+    /// The text is none that [`Self::to_yaml`] made.
+    pub fn from_yaml(text: &str) -> Result<Self, serde_saphyr::Error> {
+        serde_saphyr::from_str(text)
+    }
+
+    /// The world as it is kept.
+    ///
+    /// # Errors
+    /// None that a plan has a reason for.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
+        serde_saphyr::to_string(self)
+    }
+
     /// The same world without some of its happenings, by their place.
     #[must_use]
     pub fn without(&self, needless: &[usize]) -> Self {
