@@ -10,20 +10,40 @@ use serde_json::{Map, Value};
 const LEVELS: usize = 64;
 
 /// Reads a value, and `null` for what is deeper than [`LEVELS`]. The JSON library refuses a text with more than 128 levels
-/// as a whole, so that one Canary that nests more would hide all others of its watch.
+/// as a whole, so that one Canary that nests more would hide all others of its watch. What an [`Outline`] leaves out is
+/// skipped.
 #[derive(Clone, Copy)]
 pub struct Bounded {
     levels: usize,
+    outline: &'static Outline,
+}
+
+/// Which fields of an object, or of the objects in a list, are read.
+pub struct Outline {
+    /// Fields of which only a part may be read.
+    pub named: &'static [(&'static str, &'static Outline)],
+    /// Whether all other fields are read, as a whole.
+    pub with_others: bool,
+}
+
+impl Outline {
+    /// Everything.
+    pub const WHOLE: Self = Self { named: &[], with_others: true };
+
+    fn of(&self, field: &str) -> Option<&'static Self> {
+        let named = self.named.iter().find(|(name, _)| *name == field);
+        named.map(|(_, outline)| *outline).or(self.with_others.then_some(&Self::WHOLE))
+    }
 }
 
 impl Bounded {
-    /// For a whole object.
-    pub fn object() -> Self {
-        Self { levels: LEVELS }
+    /// For an object.
+    pub fn object(outline: &'static Outline) -> Self {
+        Self { levels: LEVELS, outline }
     }
 
-    fn inside(self) -> Self {
-        Self { levels: self.levels - 1 }
+    fn inside(self, outline: &'static Outline) -> Self {
+        Self { levels: self.levels - 1, outline }
     }
 }
 
@@ -75,7 +95,7 @@ impl<'de> Visitor<'de> for Bounded {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(entry) = entries.next_element_seed(self.inside())? {
+        while let Some(entry) = entries.next_element_seed(self.inside(self.outline))? {
             list.push(entry);
         }
         Ok(list.into())
@@ -84,7 +104,12 @@ impl<'de> Visitor<'de> for Bounded {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut fields = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
-            fields.insert(name, entries.next_value_seed(self.inside())?);
+            match self.outline.of(&name) {
+                Some(outline) => {
+                    fields.insert(name, entries.next_value_seed(self.inside(outline))?);
+                }
+                None => drop(entries.next_value::<IgnoredAny>()?),
+            }
         }
         Ok(fields.into())
     }
@@ -97,8 +122,12 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Value {
+        read_part(text, &Outline::WHOLE)
+    }
+
+    fn read_part(text: &str, outline: &'static Outline) -> Value {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let value = Bounded::object().deserialize(&mut deserializer).unwrap();
+        let value = Bounded::object(outline).deserialize(&mut deserializer).unwrap();
         deserializer.end().unwrap();
         value
     }
@@ -110,6 +139,20 @@ mod tests {
             json!({"a": [1, -1, 1.5, true, null, "text", {"b": {}}], "c": u64::MAX, "d": "\u{e9}\n", "": []}),
         ] {
             assert_eq!(read(&value.to_string()), value);
+        }
+    }
+
+    #[test]
+    fn what_an_outline_leaves_out_is_skipped_whatever_it_is() {
+        static INNER: Outline = Outline { named: &[("a", &Outline::WHOLE)], with_others: false };
+        static OUTER: Outline = Outline { named: &[("part", &INNER)], with_others: true };
+        for (text, expected) in [
+            (r#"{"part": {"a": {"b": 1}, "b": [{}]}, "b": 2}"#, json!({"part": {"a": {"b": 1}}, "b": 2})),
+            (r#"{"part": [{"a": 1}, {"b": 1}, 3]}"#, json!({"part": [{"a": 1}, {}, 3]})),
+            (r#"{"part": null, "a": 1}"#, json!({"part": null, "a": 1})),
+            ("[]", json!([])),
+        ] {
+            assert_eq!(read_part(text, &OUTER), expected, "{text}");
         }
     }
 

@@ -165,7 +165,6 @@ type Flat = stream::Iter<std::vec::IntoIter<Result<Event<Object>, watcher::Error
 
 /// Takes out of an object what no pass needs.
 fn trim(kind: Kind, object: &mut Object) {
-    object.trim_managed_fields(kind.managed_fields());
     if kind.metadata_only() {
         object.drop_content();
     }

@@ -25,17 +25,6 @@ pub enum Kind {
     HttpRoute,
 }
 
-/// Which entries of `metadata.managedFields` are kept. They are a good part of each object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ManagedFields {
-    /// All of them.
-    All,
-    /// What Serin applied: the replicas of a target.
-    Applied,
-    /// Nothing.
-    None,
-}
-
 impl Kind {
     /// All of them, the Canary first.
     pub const ALL: [Self; 9] = [
@@ -75,15 +64,6 @@ impl Kind {
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
-        }
-    }
-
-    /// What plans for these objects ask of who set which field.
-    pub fn managed_fields(self) -> ManagedFields {
-        match self {
-            Self::Service | Self::HorizontalPodAutoscaler | Self::HttpRoute => ManagedFields::All,
-            Self::Deployment => ManagedFields::Applied,
-            _ => ManagedFields::None,
         }
     }
 

@@ -11,10 +11,22 @@ use serde::de::{DeserializeSeed, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::bounded::Bounded;
-use super::kinds::ManagedFields;
+use super::bounded::{Bounded, Outline};
 use crate::api::checked::ObjectKey;
-use crate::rollout::ownership::is_applied_by_us;
+use crate::rollout::ownership::is_ours;
+
+/// What is read of an object. Who wrote which field is a good part of it, and all that is asked of that is which labels
+/// and annotations, and whose replicas, are ours ([`crate::rollout::ownership`]).
+static OBJECT: Outline = Outline { named: &[("metadata", &METADATA)], with_others: true };
+static METADATA: Outline = Outline { named: &[("managedFields", &ENTRY)], with_others: true };
+static ENTRY: Outline = Outline {
+    named: &[("manager", &Outline::WHOLE), ("operation", &Outline::WHOLE), ("fieldsV1", &FIELDS)],
+    with_others: false,
+};
+static FIELDS: Outline = Outline { named: &[("f:metadata", &KEYS), ("f:spec", &REPLICAS)], with_others: false };
+static KEYS: Outline =
+    Outline { named: &[("f:labels", &Outline::WHOLE), ("f:annotations", &Outline::WHOLE)], with_others: false };
+static REPLICAS: Outline = Outline { named: &[("f:replicas", &Outline::WHOLE)], with_others: false };
 
 /// An object as the API server gave it, with whatever is newer in it than this program. Clones share the JSON, which is
 /// made once, when the object comes in: a pass looks at every object around its Canary, and most of them did not change.
@@ -67,30 +79,18 @@ impl Object {
         self.json.get("metadata")?.get(field)
     }
 
-    /// The same object with another status.
+    /// The same object with another status, to be sent: without `managedFields`, of which only a part is here, and with
+    /// which the API server would replace all that it has.
     #[must_use]
     pub fn with_status(&self, status: Value) -> Self {
         let mut object = self.clone();
         if let Some(fields) = Arc::make_mut(&mut object.json).as_object_mut() {
             fields.insert("status".to_owned(), status);
-        }
-        object
-    }
-
-    /// Takes out who wrote which field, but for what is asked for.
-    pub fn trim_managed_fields(&mut self, kept: ManagedFields) {
-        if kept == ManagedFields::All {
-            return;
-        }
-        let metadata = Arc::make_mut(&mut self.json).get_mut("metadata").and_then(Value::as_object_mut);
-        let Some(metadata) = metadata else { return };
-        let entries = metadata.remove("managedFields");
-        if let (ManagedFields::Applied, Some(Value::Array(mut entries))) = (kept, entries) {
-            entries.retain(is_applied_by_us);
-            if !entries.is_empty() {
-                metadata.insert("managedFields".to_owned(), Value::Array(entries));
+            if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("managedFields");
             }
         }
+        object
     }
 
     /// Takes out everything but the metadata.
@@ -102,7 +102,10 @@ impl Object {
 }
 
 impl From<Map<String, Value>> for Object {
-    fn from(fields: Map<String, Value>) -> Self {
+    fn from(mut fields: Map<String, Value>) -> Self {
+        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+            keep_ours(metadata);
+        }
         let text = |field: &str| Some(fields.get("metadata")?.get(field)?.as_str()?.to_owned());
         let identity = ObjectMeta {
             namespace: text("namespace"),
@@ -115,8 +118,19 @@ impl From<Map<String, Value>> for Object {
     }
 }
 
+/// Keeps who wrote which field where it was us, and where it is asked for.
+fn keep_ours(metadata: &mut Map<String, Value>) {
+    let Some(Value::Array(mut entries)) = metadata.remove("managedFields") else { return };
+    entries.retain(is_ours);
+    if !entries.is_empty() {
+        metadata.insert("managedFields".to_owned(), Value::Array(entries));
+    }
+}
+
 impl From<PartialObjectMeta<Self>> for Object {
-    fn from(object: PartialObjectMeta<Self>) -> Self {
+    fn from(mut object: PartialObjectMeta<Self>) -> Self {
+        // Nobody asks who wrote what of these.
+        object.metadata.managed_fields = None;
         let mut fields = Map::new();
         if let Some(types) = object.types {
             fields.insert("apiVersion".to_owned(), json!(types.api_version));
@@ -135,7 +149,7 @@ impl Serialize for Object {
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Bounded::object().deserialize(deserializer)? {
+        match Bounded::object(&OBJECT).deserialize(deserializer)? {
             Value::Object(fields) => Ok(Self::from(fields)),
             _ => Err(D::Error::custom("not a Kubernetes object: its JSON is no object")),
         }
@@ -185,7 +199,8 @@ mod tests {
             "kind": "Tomorrow",
             "metadata": {
                 "namespace": "default", "name": "frontend", "uid": "u", "resourceVersion": "7", "generation": 3,
-                "finalizers": ["a", "b"], "deletionTimestamp": null, "managedFields": [{"manager": "kubectl"}],
+                "finalizers": ["a", "b"], "deletionTimestamp": null,
+                "managedFields": [{"manager": "serin", "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}}}}}],
             },
             "spec": {"new": {"field": 1}},
         }))
@@ -205,7 +220,6 @@ mod tests {
     fn what_changes_in_one_does_not_change_in_those_that_shared_it() {
         let before = object();
         let mut after = before.with_status(json!({"phase": "Failed"}));
-        after.trim_managed_fields(ManagedFields::None);
         assert_eq!(after.json()["status"], json!({"phase": "Failed"}));
         assert_eq!(after.json()["metadata"].get("managedFields"), None);
         after.drop_content();
@@ -215,19 +229,28 @@ mod tests {
     }
 
     #[test]
-    fn of_who_wrote_what_only_so_much_is_kept() {
-        let applied = json!({"manager": "serin", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}});
-        let updated = json!({"manager": "serin", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}});
-        let theirs = json!({"manager": "flux", "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {}}}});
-        let entries = json!([applied, updated, theirs]);
-        for (kept, expected) in [
-            (ManagedFields::All, Some(entries.clone())),
-            (ManagedFields::Applied, Some(json!([applied]))),
-            (ManagedFields::None, None),
+    fn of_who_wrote_what_only_ours_is_kept() {
+        let entry = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Apply", "apiVersion": "apps/v1", "time": "t", "fieldsV1": fields});
+        let kept = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
+        let ours = json!({
+            "f:metadata": {"f:labels": {".": {}, "f:a": {}}, "f:annotations": {"f:b": {}}},
+            "f:spec": {"f:replicas": {}},
+        });
+        let mut more = ours.clone();
+        more["f:metadata"]["f:finalizers"] = json!({"v:\"x\"": {}});
+        more["f:spec"]["f:template"] = json!({"f:spec": {}});
+        more["f:status"] = json!({"f:phase": {}});
+        for (entries, expected) in [
+            (json!([entry("serin", more.clone())]), json!([kept("serin", ours.clone())])),
+            (json!([entry("flux", more.clone()), entry("flagger", more)]), json!([kept("flagger", ours)])),
+            (json!([entry("serin", json!({"f:status": {"f:phase": {}}}))]), json!(null)),
+            (json!([entry("serin", json!({"f:spec": {"f:paused": {}}}))]), json!(null)),
+            (json!([3, {}, {"manager": "serin"}]), json!(null)),
+            (json!("nonsense"), json!(null)),
         ] {
-            let mut object = Object::from(Map::from_iter([("metadata".to_owned(), json!({"managedFields": entries}))]));
-            object.trim_managed_fields(kept);
-            assert_eq!(object.json()["metadata"].get("managedFields"), expected.as_ref(), "{kept:?}");
+            let object = json!({"metadata": {"managedFields": entries}});
+            let read: Object = serde_json::from_value(object).unwrap();
+            assert_eq!(read.json()["metadata"]["managedFields"], expected, "{entries}");
         }
     }
 

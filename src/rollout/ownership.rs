@@ -88,14 +88,25 @@ impl Keys {
 pub fn keys_set_by_us(object: &Value, keys: Keys) -> BTreeSet<String> {
     items(object, "/metadata/managedFields")
         .iter()
-        .filter(|entry| text(entry, "/manager").is_some_and(|manager| OUR_MANAGERS.contains(&manager)))
+        .filter(|entry| is_by_us(entry))
         .filter_map(|entry| find(entry, &format!("/fieldsV1/f:metadata/f:{}", keys.field()))?.as_object())
         .flat_map(|fields| fields.keys().filter_map(|key| key.strip_prefix("f:").map(ToOwned::to_owned)))
         .collect()
 }
 
+/// Whether an entry of `metadata.managedFields` tells of labels, annotations or replicas that Serin or Flagger set. It is all
+/// that is asked of such entries.
+pub fn is_ours(entry: &Value) -> bool {
+    let has = |part| find(entry, part).and_then(Value::as_object).is_some_and(|fields| !fields.is_empty());
+    is_by_us(entry) && ["/fieldsV1/f:metadata", "/fieldsV1/f:spec"].into_iter().any(has)
+}
+
+fn is_by_us(entry: &Value) -> bool {
+    text(entry, "/manager").is_some_and(|manager| OUR_MANAGERS.contains(&manager))
+}
+
 /// Whether an entry of `metadata.managedFields` tells what Serin applied.
-pub fn is_applied_by_us(entry: &Value) -> bool {
+fn is_applied_by_us(entry: &Value) -> bool {
     text(entry, "/manager") == Some(FIELD_MANAGER) && text(entry, "/operation") == Some("Apply")
 }
 
