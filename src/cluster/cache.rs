@@ -84,7 +84,7 @@ impl Cache {
                     }
                 })
                 .modify(move |object| trim(kind, object))
-                .map_ok(with_vanished(kind, doubts.clone()))
+                .map_ok(with_vanished(kind, own.clone(), doubts.clone()))
                 .try_flatten()
                 .reflect(writer)
                 .inspect_ok(move |event| {
@@ -149,9 +149,14 @@ impl Cache {
 
 /// An event, followed by the deletions that it is silent about. Whether our own last answer to such an object came before
 /// or after it went can't be told: it is read again.
-fn with_vanished(kind: Kind, doubts: Doubts) -> impl FnMut(Event<Object>) -> Flat {
+///
+/// The watch may never have seen what we made: our own answers from before the list count as seen.
+fn with_vanished(kind: Kind, own: Own, doubts: Doubts) -> impl FnMut(Event<Object>) -> Flat {
     let mut vanished = Vanished::default();
     move |event| {
+        if matches!(event, Event::Init) {
+            vanished.expect(own.of(kind));
+        }
         let gone = vanished.found_by(&event);
         if !kind.metadata_only() {
             doubts.lock().extend(gone.iter().map(|object| (kind, object.key())));
@@ -250,6 +255,16 @@ impl Own {
         if is_news {
             own.insert(entry, (Instant::now(), Answer::There(Arc::new(object))));
         }
+    }
+
+    /// The objects of a kind that were there by our own last answers.
+    fn of(&self, kind: Kind) -> Vec<Object> {
+        let own = self.lock();
+        let there = own.iter().filter_map(|((of, _), (_, answer))| match answer {
+            Answer::There(object) if *of == kind => Some((**object).clone()),
+            _ => None,
+        });
+        there.collect()
     }
 
     fn remember_gone(&self, kind: Kind, key: &ObjectKey, uid: Option<String>) {

@@ -17,6 +17,13 @@ pub struct Vanished {
 }
 
 impl Vanished {
+    /// Takes in objects that were there before a list began: what it leaves out of these is gone too.
+    pub fn expect(&mut self, objects: impl IntoIterator<Item = Object>) {
+        for object in objects {
+            self.known.entry(object.key()).or_insert(object);
+        }
+    }
+
     /// The objects that are found to be gone by this event, which says nothing of them.
     pub fn found_by(&mut self, event: &Event<Object>) -> Vec<Object> {
         match event {
@@ -51,6 +58,15 @@ mod tests {
 
     fn object(name: &str) -> Object {
         serde_json::from_value(json!({"metadata": {"name": name, "namespace": "default"}})).unwrap()
+    }
+
+    #[test]
+    fn what_was_expected_and_is_not_listed_is_gone() {
+        let mut vanished = Vanished::default();
+        vanished.expect([object("listed"), object("left out")]);
+        let events = [Event::Init, Event::InitApply(object("listed")), Event::InitDone];
+        let found: Vec<Object> = events.iter().flat_map(|event| vanished.found_by(event)).collect();
+        assert_eq!(found.iter().map(Object::key).collect::<Vec<_>>(), [ObjectKey::new("default", "left out")]);
     }
 
     #[test]

@@ -137,19 +137,19 @@ async fn run(
     let before = context.cluster.observe(canary).await?;
     context.index.set(&canary.key, &before.observed.watched);
     let (now, on_watch) = (clock::now(), context.on_watch());
-    let snapshot = Snapshot { canary, status, seen: &before.seen, measurements: &[], now, on_watch };
-    let (measurements, observation) = if rollout::needs(&snapshot).measurements {
+    let first = Snapshot { canary, status, seen: &before.seen, measurements: &[], now, on_watch };
+    // Without answers to wait for, the time stays the same too: what is not due was not measured.
+    let (measurements, observation, now) = if rollout::needs(&first).measurements {
         let measurements = context.measure(canary, status, now).await;
-        // The answers may have taken seconds, in which the pods may have gone that the next step is for.
-        (measurements, context.cluster.observe(canary).await?)
+        // It may have taken seconds, in which the pods may have gone that the next step is for.
+        (measurements, context.cluster.observe(canary).await?, clock::now())
     } else {
-        (Vec::new(), before.clone())
+        (Vec::new(), before.clone(), now)
     };
     let observed = &observation.observed;
     #[cfg(test)]
     let measurements = mistakes::forged(measurements);
-    // At the same time as before: what was not due then was not measured.
-    let snapshot = Snapshot { seen: &observation.seen, measurements: &measurements, ..snapshot };
+    let snapshot = Snapshot { seen: &observation.seen, measurements: &measurements, now, ..first };
     let mut decision = rollout::decide(&snapshot);
     if let Some(problem) = context.failures.problem(&canary.key) {
         decision = rollout::retried(decision, status, canary.generation, &problem, now);

@@ -18,6 +18,8 @@ pub(super) fn decide(draft: &mut Draft<'_>, target: &Target) {
         suspended(draft, known);
     } else if draft.snapshot.seen.primary.is_none() {
         restore_primary(draft, target);
+    } else if revision.id == draft.status.revisions.promoted && has_strayed(draft) {
+        put_back(draft, target);
     } else if revision.id == draft.status.revisions.promoted {
         at_promoted(draft, target);
         settle(draft, target);
@@ -47,6 +49,18 @@ fn at_promoted(draft: &mut Draft<'_>, target: &Target) {
     }
     draft.status.phase = Phase::Succeeded;
     draft.inform("RevisionWithdrawn", format!("{} is back at the promoted revision", draft.target_text()));
+}
+
+/// The primary says that it was written for another revision: a promotion that was long on its way landed after its run.
+fn has_strayed(draft: &Draft<'_>) -> bool {
+    draft.snapshot.seen.primary_revision.as_ref().is_some_and(|written| *written != draft.status.revisions.promoted)
+}
+
+fn put_back(draft: &mut Draft<'_>, target: &Target) {
+    let message = format!("{} is not at the promoted revision, writing it again", draft.primary_text());
+    draft.warn("PrimaryStrayed", message.clone());
+    draft.progress(message);
+    draft.act(Action::PromotePrimary(target.revision.clone()));
 }
 
 /// A primary that somebody deleted comes back only as what was promoted.

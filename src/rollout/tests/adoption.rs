@@ -1,7 +1,7 @@
 //! Taking over from Flagger, whose status has no revisions of ours.
 
 use super::canaries::weighted;
-use super::world::{World, image};
+use super::world::{PODS, World, image};
 use crate::api::status::Phase;
 
 #[test]
@@ -47,11 +47,22 @@ fn a_run_that_was_under_way_begins_again_from_zero() {
 
 #[test]
 fn a_failed_promotion_keeps_the_canary_until_the_primary_can_serve() {
-    let mut world = World::adopted(weighted(&[10, 20]), Phase::Failed, 100, image(1), image(1));
-    world.break_primary(Some(600));
-    world.run_seconds(599);
-    assert_eq!(world.route.as_ref().map(|route| route.intent.canary_weight), Some(100));
-    world.settle();
-    assert_eq!(world.route.as_ref().map(|route| route.intent.canary_weight), Some(0));
-    assert_eq!(world.promises.broken, []);
+    // Whoever scaled it up: users have nobody else.
+    for scaled_by_us in [true, false] {
+        let mut world = World::adopted(weighted(&[10, 20]), Phase::Failed, 100, image(1), image(1));
+        world.scale_up();
+        if let Some(target) = &mut world.target {
+            target.scaled_by_us = scaled_by_us;
+        }
+        world.break_primary(Some(600));
+        let traffic_and_pods = |world: &World| {
+            let weight = world.route.as_ref().map(|route| route.intent.canary_weight);
+            (weight, world.target.as_ref().map(|target| target.replicas))
+        };
+        world.run_seconds(599);
+        assert_eq!(traffic_and_pods(&world), (Some(100), Some(PODS)), "scaled by us: {scaled_by_us}");
+        world.settle();
+        assert_eq!(traffic_and_pods(&world), (Some(0), Some(0)), "scaled by us: {scaled_by_us}");
+        assert_eq!(world.promises.broken, [], "scaled by us: {scaled_by_us}");
+    }
 }

@@ -228,6 +228,16 @@ fn a_primary_that_is_deleted_comes_back_only_as_what_was_analysed() {
 }
 
 #[test]
+fn a_promotion_that_lands_after_its_run_is_taken_back() {
+    let mut world = World::initialized(weighted(&[10]), image(1));
+    let late = world.primary.as_mut().unwrap();
+    (late.revision, late.pods.build) = (Some(image(2).revision().id), image(2));
+    world.settle();
+    assert_eq!(primary(&world), Some(image(1)));
+    assert_eq!(world.promises.broken, []);
+}
+
+#[test]
 fn a_target_that_is_gone_takes_no_traffic_and_goes_on_when_it_is_back() {
     let mut world = started();
     world.run_until(at(Phase::Progressing, 20));

@@ -90,8 +90,8 @@ impl Promises {
         if is_ours && reason == "RolledBack" && is_failed {
             let routed = self.routed_weight().unwrap_or(0);
             // The Event may come late, and somebody may have edited the route meanwhile.
-            let is_edited =
-                self.route_edited.is_some_and(|edited| self.people.rolled_back.is_some_and(|at| at < edited));
+            let is_edited = self.route_was_just_edited()
+                || self.route_edited.is_some_and(|edited| self.people.rolled_back.is_some_and(|at| at < edited));
             self.keep(Promise::UsersFirst, routed == 0 || is_edited, || {
                 format!("told of a rollback with the route at {routed}")
             });

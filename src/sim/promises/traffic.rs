@@ -1,5 +1,7 @@
 //! Checks on what is written to the route.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::status::status_of;
@@ -7,6 +9,9 @@ use super::{Promise, Promises, name_of};
 use crate::api::status::Phase;
 use crate::rollout::object::{integer, items, text};
 use crate::sim::api_server::WriteRecord;
+
+/// How long anybody waits for an answer of the API server.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// API version of the route.
 pub(super) const API_VERSION: &str = "gateway.networking.k8s.io/v1";
@@ -41,7 +46,8 @@ impl Promises {
     }
 
     /// A run that failed its checks, and from which the traffic is taken, is refused from here on: the record follows.
-    /// (Traffic also leaves a canary that lost its pods, and one whose target was changed.)
+    /// (Traffic also leaves a canary that lost its pods, and one whose target was changed. And whoever sent what was long on
+    /// its way may have given it up, and decided anew.)
     fn route_falls(&mut self, after: i64) {
         let Some(canary) = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name) else { return };
         let status = status_of(&canary);
@@ -50,6 +56,7 @@ impl Promises {
         let is_refused = after == 0
             && status.phase == Phase::Progressing
             && i64::from(self.answers.fails) >= threshold
+            && self.sight.view_lag() < PATIENCE
             && canary.pointer("/metadata/deletionTimestamp").is_none()
             && !self.lacked_pod(&self.pair.canary.name)
             && self.asked_for().is_some_and(|(asked, _)| asked == *pinned);
