@@ -1,8 +1,10 @@
 //! Taking over from Flagger, whose status has no revisions of ours.
 
+use chrono::TimeDelta;
+
 use super::canaries::weighted;
 use super::world::{PODS, World, image};
-use crate::api::status::Phase;
+use crate::api::status::{Outcome, Phase, Run};
 
 #[test]
 fn a_change_of_controllers_starts_no_run_and_loses_none() {
@@ -50,6 +52,14 @@ fn a_failed_promotion_keeps_the_canary_until_the_primary_can_serve() {
     // Whoever scaled it up: users have nobody else.
     for scaled_by_us in [true, false] {
         let mut world = World::adopted(weighted(&[10, 20]), Phase::Failed, 100, image(1), image(1));
+        world.status.history = vec![Run {
+            revision: image(1).revision().id,
+            outcome: Outcome::RolledBack,
+            reason: "long ago".to_owned(),
+            weight: 100,
+            start_time: None,
+            end_time: world.now - TimeDelta::hours(1),
+        }];
         world.scale_up();
         if let Some(target) = &mut world.target {
             target.scaled_by_us = scaled_by_us;

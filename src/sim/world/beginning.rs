@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::life;
-use super::plan::{Begins, Plan, Shape};
+use super::plan::{Plan, Shape};
 use crate::sim::api_server::ApiServer;
 use crate::sim::promises::Broken;
 
@@ -19,13 +19,7 @@ pub struct Initialized {
 impl Initialized {
     /// Has the controller initialize a Canary of this shape.
     pub fn new(shape: &Shape) -> Self {
-        let plan = Plan {
-            seed: 0,
-            begins: Begins::Empty,
-            shape: shape.clone(),
-            happenings: Vec::new(),
-            ends_with_release: false,
-        };
+        let plan = Plan { ends_with_release: false, ..Plan::story(shape.clone(), Vec::new()) };
         Self { shape: shape.clone(), server: life::initialize(&plan) }
     }
 
