@@ -104,15 +104,13 @@ fn seen(canary: &ValidatedCanary, world: &Value) -> Seen {
         primary.map(|primary| workload::readiness(primary, canary.analysis.primary_ready_threshold_percent));
     let target = world.get("target").map(|target| {
         let revision = workload::revision(target, &checksums(world));
-        workload::blueprint(target, canary, &revision, &settings, None)
-            .and_then(|_| primary.map_or(Ok(()), |primary| workload::check_primary_owner(primary, canary)))
-            .map_err(|error| error.to_string())?;
+        let matches_primary = workload::matches(target, primary, canary, &revision, &settings);
         Ok(Target {
+            matches_primary: matches_primary.map_err(|error| error.to_string())?,
             revision,
             replicas: workload::replicas(target),
             scaled_by_us: scaled_by_us(target),
             readiness: workload::readiness(target, canary.analysis.canary_ready_threshold_percent),
-            matches_primary: primary.is_some_and(|primary| workload::matches(target, primary, canary, &settings)),
         })
     });
     let primary_revision = primary.and_then(workload::written_revision);

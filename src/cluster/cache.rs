@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use kube::api::{Api, PartialObjectMeta};
-use kube::core::{ApiResource, DynamicResourceScope};
+use kube::core::DynamicResourceScope;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::store::Writer};
@@ -61,13 +61,12 @@ impl Cache {
         let unlisted = Unlisted::new(Kind::ALL.into_iter().filter(|kind| !missing.contains(kind)));
         let (own, doubts) = (Own::default(), Doubts::default());
         for kind in Kind::ALL {
-            let resource = kind.resource();
-            let writer = Writer::new(resource.clone());
+            let writer = Writer::new(kind);
             stores.insert(kind, writer.as_reader());
             let events = if kind.metadata_only() {
-                metadata_events(api(client, namespace, &resource))
+                metadata_events(api(client, namespace, kind))
             } else {
-                object_events(api(client, namespace, &resource))
+                object_events(api(client, namespace, kind))
             };
             let events = if missing.contains(&kind) {
                 let installed = wait_until_installed(client.clone(), kind);
@@ -116,7 +115,7 @@ impl Cache {
 
     /// The newest known state of an object: by a watch, or by our own last request.
     pub fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Arc<Object>> {
-        let reference = ObjectRef::new_with(&key.name, kind.resource()).within(&key.namespace);
+        let reference = ObjectRef::new_with(&key.name, kind).within(&key.namespace);
         let seen = self.stores.get(&kind).and_then(|store| store.get(&reference));
         self.own.newer(kind, key, seen)
     }
@@ -311,13 +310,13 @@ fn is_older(seen: &Object, written: &Object) -> bool {
 
 type Events = BoxStream<'static, Result<Event<Object>, watcher::Error>>;
 
-fn api<K>(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
+fn api<K>(client: &Client, namespace: Option<&str>, kind: Kind) -> Api<K>
 where
-    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    K: Resource<DynamicType = Kind, Scope = DynamicResourceScope>,
 {
     match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
+        None => Api::all_with(client.clone(), &kind),
     }
 }
 
@@ -348,9 +347,8 @@ pub async fn missing_kinds(client: &Client) -> Vec<Kind> {
 }
 
 async fn is_installed(client: &Client, kind: Kind) -> bool {
-    let resource = kind.resource();
-    match client.list_api_group_resources(&resource.api_version).await {
-        Ok(list) => list.resources.iter().any(|found| found.name == resource.plural),
+    match client.list_api_group_resources(&Object::api_version(&kind)).await {
+        Ok(list) => list.resources.iter().any(|found| found.name == kind.plural()),
         Err(kube::Error::Api(status)) => !status.is_not_found(),
         Err(_) => true,
     }
@@ -486,7 +484,7 @@ mod tests {
         let requests = server.received_requests().await.unwrap();
         assert_eq!(requests.len(), Kind::ALL.len());
         for kind in Kind::ALL {
-            let plural = kind.resource().plural;
+            let plural = kind.plural();
             let list = requests.iter().find(|request| request.url.path().ends_with(&format!("/{plural}"))).unwrap();
             let accepted = list.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
             let metadata_only = accepted.contains("as=PartialObjectMetadataList");

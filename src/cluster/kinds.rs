@@ -1,7 +1,5 @@
 //! The kinds of objects that Serin watches.
 
-use kube::core::{ApiResource, GroupVersionKind};
-
 /// A kind of object that Serin watches. In the order of [`Kind::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -39,15 +37,29 @@ impl Kind {
         Self::HttpRoute,
     ];
 
-    /// How the API server names it.
-    pub fn resource(self) -> ApiResource {
-        let (group, version, kind, plural) = self.names();
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
-    }
-
     /// The kind with this `kind` name, if it is one that Serin watches.
     pub fn named(kind: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|candidate| candidate.names().2 == kind)
+        Self::ALL.into_iter().find(|candidate| candidate.name() == kind)
+    }
+
+    /// Its `kind`.
+    pub fn name(self) -> &'static str {
+        self.names().2
+    }
+
+    /// Its API group; empty for the core.
+    pub fn group(self) -> &'static str {
+        self.names().0
+    }
+
+    /// The version of its group in which it is read.
+    pub fn version(self) -> &'static str {
+        self.names().1
+    }
+
+    /// What its objects are called in a path.
+    pub fn plural(self) -> &'static str {
+        self.names().3
     }
 
     /// Group, version, kind and plural.

@@ -208,7 +208,7 @@ impl Cluster {
     }
 
     fn spec<T: serde::de::DeserializeOwned>(&self, kind: Kind, key: &ObjectKey) -> Result<T, String> {
-        let name = kind.resource().kind;
+        let name = kind.name();
         let Some(object) = self.cache.value(kind, key) else {
             return Err(format!("{name} {key} does not exist; create it or mend the reference to it"));
         };
@@ -226,7 +226,7 @@ impl Cluster {
     }
 
     fn api(&self, kind: Kind, namespace: &str) -> Api<Object> {
-        Api::namespaced_with(self.client.clone(), namespace, &kind.resource())
+        Api::namespaced_with(self.client.clone(), namespace, &kind)
     }
 
     /// An object from the API server itself. The cache remembers it.
@@ -257,7 +257,7 @@ impl Cluster {
         key: &ObjectKey,
         answer: kube::Result<Option<Object>>,
     ) -> Result<Option<Object>, ClusterError> {
-        let object = answer.map_err(|error| self.failed("read", &kind.resource().kind, key, error))?;
+        let object = answer.map_err(|error| self.failed("read", kind.name(), key, error))?;
         match &object {
             Some(object) => drop(self.cache.remember(kind, object.clone())),
             None => self.cache.remember_gone(kind, key),

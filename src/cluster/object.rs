@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use kube::api::{DynamicObject, PartialObjectMeta};
-use kube::core::{ApiResource, DynamicResourceScope};
+use kube::api::PartialObjectMeta;
+use kube::core::DynamicResourceScope;
 use serde::de::{DeserializeSeed, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::bounded::{Bounded, Outline};
+use super::kinds::Kind;
 use crate::api::checked::ObjectKey;
 use crate::rollout::ownership::is_ours;
 
@@ -157,27 +158,23 @@ impl<'de> Deserialize<'de> for Object {
 }
 
 impl Resource for Object {
-    type DynamicType = ApiResource;
+    type DynamicType = Kind;
     type Scope = DynamicResourceScope;
 
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::group(resource)
+    fn group(kind: &Kind) -> Cow<'_, str> {
+        kind.group().into()
     }
 
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::version(resource)
+    fn version(kind: &Kind) -> Cow<'_, str> {
+        kind.version().into()
     }
 
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::kind(resource)
+    fn kind(kind: &Kind) -> Cow<'_, str> {
+        kind.name().into()
     }
 
-    fn api_version(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::api_version(resource)
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::plural(resource)
+    fn plural(kind: &Kind) -> Cow<'_, str> {
+        kind.plural().into()
     }
 
     fn meta(&self) -> &ObjectMeta {

@@ -140,13 +140,11 @@ impl Cluster {
     ) -> Pairing {
         let existing = observed.primary.as_deref();
         let revision = workload::revision(target, configs);
-        let can_be_paired = workload::blueprint(target, canary, &revision, &self.settings, None)
-            .and_then(|_| existing.map_or(Ok(()), |existing| workload::check_primary_owner(existing, canary)));
-        let matches = |()| existing.is_some_and(|existing| workload::matches(target, existing, canary, &self.settings));
+        let matches_primary = workload::matches(target, existing, canary, &revision, &self.settings);
         let services = workload::plan_services(canary, &self.settings, target, &observed.services, true);
         Pairing {
             revision,
-            matches_primary: can_be_paired.map(matches).map_err(|error| error.to_string()),
+            matches_primary: matches_primary.map_err(|error| error.to_string()),
             services_are_right: services.map(|writes| writes.is_empty()).map_err(|error| error.to_string()),
         }
     }

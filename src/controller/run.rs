@@ -174,21 +174,18 @@ impl Backoff for NoPause {
 }
 
 async fn watch_all(context: &Arc<Context>, mut streams: BTreeMap<Kind, Touched>, stop: CancellationToken) {
-    let resource = Kind::Canary.resource();
     let (Some(canaries), Some(store)) = (streams.remove(&Kind::Canary), context.cluster.cache().store(Kind::Canary))
     else {
         return;
     };
     let parallel = u16::try_from(context.options.parallel_passes).unwrap_or(u16::MAX);
     let configuration = controller::Config::default().concurrency(parallel).debounce(DEBOUNCE);
-    let mut controller = Controller::for_stream_with(canaries, store, resource.clone())
-        .with_config(configuration)
-        .trigger_backoff(NoPause);
+    let mut controller =
+        Controller::for_stream_with(canaries, store, Kind::Canary).with_config(configuration).trigger_backoff(NoPause);
     for (kind, stream) in streams {
         let index = Arc::clone(context);
-        let resource = resource.clone();
-        let canaries_of = move |object: Object| references(&index, kind, &object, &resource);
-        controller = controller.watches_stream_with(stream, canaries_of, kind.resource());
+        let canaries_of = move |object: Object| references(&index, kind, &object);
+        controller = controller.watches_stream_with(stream, canaries_of, kind);
     }
     let ready = Arc::clone(context);
     let announce = async move {
@@ -206,14 +203,9 @@ async fn watch_all(context: &Arc<Context>, mut streams: BTreeMap<Kind, Touched>,
     tokio::join!(passes, announce);
 }
 
-fn references(
-    context: &Context,
-    kind: Kind,
-    object: &Object,
-    resource: &kube::core::ApiResource,
-) -> Vec<ObjectRef<Object>> {
+fn references(context: &Context, kind: Kind, object: &Object) -> Vec<ObjectRef<Object>> {
     let canaries = context.index.canaries(kind, &object.key());
-    canaries.into_iter().map(|key| ObjectRef::new_with(&key.name, resource.clone()).within(&key.namespace)).collect()
+    canaries.into_iter().map(|key| ObjectRef::new_with(&key.name, Kind::Canary).within(&key.namespace)).collect()
 }
 
 type Finished<E> = Result<(ObjectRef<Object>, Action), controller::Error<E, kube::runtime::watcher::Error>>;

@@ -97,7 +97,8 @@ fn created(canary: &ValidatedCanary, intent: &Intent) -> Value {
 fn repaired(canary: &ValidatedCanary, live: &Value, intent: &Intent) -> Value {
     let mut route = live.clone();
     let same = |pointer, wanted: &[Value], normal: fn(&Value) -> Value| {
-        items(live, pointer).iter().map(normal).eq(wanted.iter().map(normal))
+        let live = items(live, pointer);
+        live == wanted || live.iter().map(normal).eq(wanted.iter().map(normal))
     };
     let rules = [rule(canary, intent)];
     if !same("/spec/rules", &rules, defaults::rule) {

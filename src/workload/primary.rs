@@ -136,7 +136,7 @@ fn promotion(primary: &Value, blueprint: &Value, canary: &ValidatedCanary) -> Re
 ///
 /// # Errors
 /// [`WorkloadError::Taken`] where it may not.
-pub fn check_primary_owner(primary: &Value, canary: &ValidatedCanary) -> Result<(), WorkloadError> {
+fn check_primary_owner(primary: &Value, canary: &ValidatedCanary) -> Result<(), WorkloadError> {
     let owner = match controller_of(primary, canary) {
         Controller::Canary => return Ok(()),
         Controller::Nobody if was_generated(primary) => return Ok(()),
@@ -151,11 +151,22 @@ pub fn check_primary_owner(primary: &Value, canary: &ValidatedCanary) -> Result<
     })
 }
 
-/// Whether the primary's pod template is what this target's would become, but for `flagger-id`: for taking over what
-/// another controller, or an older release, left. Rewritten names are compared without their suffix, since releases of
-/// Flagger differ in which of them they rewrite.
-pub fn matches(target: &Value, primary: &Value, canary: &ValidatedCanary, settings: &Settings) -> bool {
-    let Ok(blueprint) = blueprint(target, canary, &Revision::default(), settings, None) else { return false };
+/// Whether there is a primary with the pod template of the [`blueprint`], but for `flagger-id`: it may have been left by
+/// another controller, or an older release. Rewritten names are compared without their suffix, since releases of Flagger
+/// differ in which of them they rewrite.
+///
+/// # Errors
+/// The target has no blueprint, or the primary is not one that may be written.
+pub fn matches(
+    target: &Value,
+    primary: Option<&Value>,
+    canary: &ValidatedCanary,
+    revision: &Revision,
+    settings: &Settings,
+) -> Result<bool, WorkloadError> {
+    let blueprint = blueprint(target, canary, revision, settings, None)?;
+    let Some(primary) = primary else { return Ok(false) };
+    check_primary_owner(primary, canary)?;
     let normal = |deployment: &Value| {
         let mut template = deployment.pointer("/spec/template").cloned().unwrap_or_default();
         if let Some(annotations) = template.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
@@ -170,7 +181,7 @@ pub fn matches(target: &Value, primary: &Value, canary: &ValidatedCanary, settin
         });
         pruned(&template)
     };
-    normal(&blueprint) == normal(primary)
+    Ok(normal(&blueprint) == normal(primary))
 }
 
 fn template(
@@ -490,7 +501,8 @@ mod tests {
         for (name, expected, change) in cases {
             let mut primary = stored();
             change(&mut primary);
-            assert_eq!(matches(&target(), &primary, &canary(), &settings()), expected, "{name}");
+            let found = matches(&target(), Some(&primary), &canary(), &revision(), &settings()).unwrap();
+            assert_eq!(found, expected, "{name}");
         }
     }
 

@@ -6,7 +6,7 @@ use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
 use super::resources::{Family, Resource};
-use super::stored::Stored;
+use super::stored::{Shown, Stored};
 use super::strategy::{TEMPLATE_GENERATION, set_or_remove};
 use super::table::{Included, table};
 
@@ -117,17 +117,19 @@ impl Serialize for Items<'_> {
         }
         let mut sequence = serializer.serialize_seq(Some(self.objects.len()))?;
         for object in self.objects {
-            match (self.is_partial, self.kind.is_custom()) {
-                (true, _) => sequence.serialize_element(&partial(self.kind, object))?,
-                (false, true) => sequence.serialize_element(&self.kind.shown(object))?,
-                (false, false) => sequence.serialize_element(&Untyped(&self.kind.shown(object)))?,
+            if self.is_partial {
+                sequence.serialize_element(&partial(self.kind, object))?;
+            } else if self.kind.is_view() {
+                sequence.serialize_element(&Untyped(&self.kind.shown(object)))?;
+            } else {
+                sequence.serialize_element(&Shown { stored: object, is_typed: self.kind.is_custom() })?;
             }
         }
         sequence.end()
     }
 }
 
-/// An entry of a list of a built-in kind, which does not say what it is.
+/// The same for an object that is shown as another one.
 struct Untyped<'a>(&'a Value);
 
 impl Serialize for Untyped<'_> {

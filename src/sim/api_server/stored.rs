@@ -64,7 +64,7 @@ impl Stored {
     /// In full, in JSON. It is written once, for all who see it.
     pub fn json(&self) -> &Bytes {
         // Values can always be written.
-        self.json.get_or_init(|| serde_json::to_vec(&Shown(self)).unwrap_or_default().into())
+        self.json.get_or_init(|| serde_json::to_vec(&Shown { stored: self, is_typed: true }).unwrap_or_default().into())
     }
 }
 
@@ -75,20 +75,25 @@ impl Applied {
     }
 }
 
-/// An object in full, without a copy of it.
-struct Shown<'a>(&'a Stored);
+/// An object in full, to be written without a copy of it.
+pub struct Shown<'a> {
+    /// The object.
+    pub stored: &'a Stored,
+    /// Whether it says what it is: the entries of a list of a built-in kind do not.
+    pub is_typed: bool,
+}
 
 struct ShownMetadata<'a>(&'a Map<String, Value>, &'a Managers);
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(fields) = self.0.value.as_object() else { return self.0.value.serialize(serializer) };
-        let mut map = serializer.serialize_map(Some(fields.len()))?;
-        for (name, value) in fields {
-            match value {
-                Value::Object(metadata) if name == "metadata" => {
-                    map.serialize_entry(name, &ShownMetadata(metadata, &self.0.managers))?;
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.stored.value.as_object().into_iter().flatten() {
+            match (name.as_str(), value) {
+                ("metadata", Value::Object(metadata)) => {
+                    map.serialize_entry(name, &ShownMetadata(metadata, &self.stored.managers))?;
                 }
+                ("kind" | "apiVersion", _) if !self.is_typed => {}
                 _ => map.serialize_entry(name, value)?,
             }
         }

@@ -54,14 +54,18 @@ fn run_of(status: &CanaryStatus) -> String {
 impl Promises {
     /// The committed status of the Canary now; `None` if it is gone.
     pub(super) fn committed(&self) -> Option<CanaryStatus> {
-        let canary = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name)?;
+        self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name).map(|canary| self.read(&canary))
+    }
+
+    /// The status of a Canary, which is often the one that was read last.
+    fn read(&self, canary: &Arc<Value>) -> CanaryStatus {
         let mut last = self.last_read.borrow_mut();
-        if let Some((_, status)) = last.as_ref().filter(|(read, _)| Arc::ptr_eq(read, &canary)) {
-            return Some(status.clone());
+        if let Some((_, status)) = last.as_ref().filter(|(read, _)| Arc::ptr_eq(read, canary)) {
+            return status.clone();
         }
-        let status = status_of(&canary);
-        *last = Some((canary, status.clone()));
-        Some(status)
+        let status = status_of(canary);
+        *last = Some((canary.clone(), status.clone()));
+        status
     }
 
     /// Somebody else changed the Canary.
@@ -88,12 +92,12 @@ impl Promises {
             self.only_finalizers_changed(before, after);
             return;
         }
-        let new = status_of(after);
-        self.explains_itself(after, &new);
         if name_of(after) != self.pair.canary.name {
+            self.explains_itself(after, &status_of(after));
             return;
         }
-        let old = status_of(before);
+        let (old, new) = (self.read(before), self.read(after));
+        self.explains_itself(after, &new);
         self.owes(&old, &new);
         self.ready_is_true(&new);
         if new.phase == Phase::Promoting && old.phase != Phase::Promoting {

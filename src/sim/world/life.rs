@@ -61,7 +61,7 @@ pub fn initialize(plan: &Plan) -> Result<ApiServer, Vec<Broken>> {
     if outcome.broken.is_empty() { Ok(server) } else { Err(outcome.broken) }
 }
 
-fn on_virtual_time<T>(plan: &Plan, world: impl Future<Output = T>) -> Option<T> {
+fn on_virtual_time(plan: &Plan, world: impl Future<Output = Outcome>) -> Option<Outcome> {
     // What the libraries leave to chance: the jitter of back-offs.
     fastrand::seed(plan.seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();

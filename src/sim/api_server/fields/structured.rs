@@ -27,9 +27,6 @@ struct Found {
 
 /// Which fields differ between two objects.
 pub fn compare(schema: &Schema, old: &Value, new: &Value) -> Comparison {
-    if old == new {
-        return Comparison::default();
-    }
     descend(schema, Some(old), Some(new)).below
 }
 
