@@ -199,7 +199,12 @@ impl<'a> Draft<'a> {
 }
 
 /// Stamps a changed status and makes sure that it is committed; takes the commit of an unchanged one away.
-fn commit_if_changed(old: &CanaryStatus, new: &mut CanaryStatus, actions: &mut Vec<Action>, now: DateTime<Utc>) {
+pub(super) fn commit_if_changed(
+    old: &CanaryStatus,
+    new: &mut CanaryStatus,
+    actions: &mut Vec<Action>,
+    now: DateTime<Utc>,
+) {
     if *new == *old {
         actions.retain(|action| *action != Action::CommitStatus);
         return;

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::conditions::{self, Progress};
+use super::draft::commit_if_changed;
+use super::time::by_our_clock;
 use super::{Action, Decision, Notice, NoticeKind};
 use crate::api::status::CanaryStatus;
 
@@ -12,16 +14,25 @@ const LONGEST_PROBLEM: usize = 1024;
 /// What follows when a write of a decision was refused: the Canary says so. What was committed stays, what was not done is
 /// tried again.
 pub fn impeded(status: &CanaryStatus, generation: i64, problem: &str, now: DateTime<Utc>) -> Decision {
-    let mut next = status.clone();
-    let problem = shortened(problem);
-    conditions::update(&mut next, generation, &stalled(&problem), false, now);
+    told(status, generation, REASON, &shortened(problem), now)
+}
+
+/// What follows where nothing goes on until a person mends something: the Canary says so, once, and all else stays.
+pub(super) fn told(
+    status: &CanaryStatus,
+    generation: i64,
+    reason: &'static str,
+    problem: &str,
+    now: DateTime<Utc>,
+) -> Decision {
+    let mut next = by_our_clock(status.clone(), now);
+    let progress = Progress::Stalled(reason, problem.to_owned());
+    conditions::update(&mut next, generation, &progress, false, now);
+    let is_news = next.conditions != status.conditions;
+    let message = problem.to_owned();
+    let notices = if is_news { vec![Notice { kind: NoticeKind::Warning, reason, message }] } else { Vec::new() };
     let mut actions = Vec::new();
-    let mut notices = Vec::new();
-    if next != *status {
-        next.last_transition_time = Some(now);
-        actions.push(Action::CommitStatus);
-        notices.push(Notice { kind: NoticeKind::Warning, reason: REASON, message: problem });
-    }
+    commit_if_changed(status, &mut next, &mut actions, now);
     Decision { status: next, actions, notices, next: None }
 }
 
@@ -114,6 +125,25 @@ mod tests {
         assert_eq!(retry.actions, [Action::CommitStatus, Action::Services { apex: true }]);
         assert_eq!((retry.status.canary_weight, retry.status.last_transition_time), (10, Some(later)));
         assert_eq!(conditions(&retry.status)[2], "Stalled=True no quota");
+    }
+
+    /// What is written gets the time of our clock, and with it what was left of each wait would be an hour longer.
+    #[test]
+    fn what_a_fast_clock_wrote_is_waited_for_as_long_as_it_meant() {
+        let now = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
+        let at = |seconds: i64| Some(now + chrono::TimeDelta::seconds(seconds));
+        // seconds from now: status written, not ready since; as it is committed
+        for (written, since, expected) in [(-10, -30, -30), (3600, 3580, -20)] {
+            let before = CanaryStatus { last_transition_time: at(written), not_ready_since: at(since), ..status() };
+            let decision = impeded(&before, 1, "no quota", now);
+            assert_eq!((decision.actions.as_slice(), decision.notices.len()), (&[Action::CommitStatus][..], 1));
+            let after = decision.status;
+            assert_eq!((after.last_transition_time, after.not_ready_since), (Some(now), at(expected)), "{written}");
+        }
+        let waiting = CanaryStatus { not_ready_since: at(3600), ..status() };
+        let told = impeded(&waiting, 1, "no quota", now + chrono::TimeDelta::hours(1)).status;
+        let again = impeded(&told, 1, "no quota", now);
+        assert_eq!((again.actions.as_slice(), again.notices.len()), (&[Action::CommitStatus][..], 0));
     }
 
     #[test]
