@@ -2,6 +2,7 @@
 
 use chrono::SecondsFormat;
 
+use super::Action;
 use super::draft::Draft;
 use super::snapshot::{Revision, Target};
 use crate::api::status::{CanaryStatus, Outcome, Phase, Run};
@@ -30,10 +31,29 @@ impl Draft<'_> {
         self.status.last_promoted_spec.clone_from(&self.status.last_applied_spec);
     }
 
+    /// Share of the canary in the traffic where nobody else can serve: what is committed, but without pods no more than it
+    /// has. A step may not have been routed, or have been taken back by a pass that did not live to commit that.
+    fn kept_weight(&self, target: &Target) -> i32 {
+        let committed = self.snapshot.status.canary_weight;
+        if target.readiness.available_pods > 0 {
+            return committed;
+        }
+        committed.min(self.snapshot.seen.traffic.canary_weight.unwrap_or(0))
+    }
+
+    /// Gives up traffic that the canary does not have, and could not serve.
+    pub(super) fn forgo(&mut self, target: &Target) {
+        let weight = self.kept_weight(target);
+        if weight < self.status.canary_weight {
+            self.status.canary_weight = weight;
+            self.act(Action::CommitStatus);
+        }
+    }
+
     /// Begins the books of a run of the target's revision. Where the primary can't serve, the canary keeps the traffic
     /// that it has.
     pub(super) fn pin(&mut self, target: &Target) {
-        let weight = if self.primary_can_serve() { 0 } else { self.snapshot.status.canary_weight };
+        let weight = if self.primary_can_serve() { 0 } else { self.kept_weight(target) };
         let configs_changed = self.status.tracked_configs != target.revision.configs;
         let now = self.now();
         self.close_books();

@@ -59,12 +59,15 @@ fn write_primary(draft: &mut Draft<'_>, target: &Target) {
 
 /// A canary that runs what nobody looked at, or nothing at all, loses its traffic; its newer revision gets a run of its
 /// own after this promotion. The other way round, a primary that can't serve at all loses its traffic to the canary,
-/// which passed its analysis.
+/// which passed its analysis. Where neither can, the traffic stays where it is.
 fn keep_users_served(draft: &mut Draft<'_>, target: &Target, current: bool) {
     draft.act(Action::Services { apex: true });
     let trusted = current && target.readiness.available_pods > 0;
-    if !trusted && draft.retreat() {
-        return;
+    if !trusted {
+        if draft.retreat() {
+            return;
+        }
+        draft.forgo(target);
     }
     let rescues = trusted
         && draft.status.phase == Phase::Promoting

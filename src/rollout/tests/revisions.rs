@@ -65,6 +65,26 @@ fn a_newer_revision_is_analysed_from_the_start_whenever_it_comes() {
     }
 }
 
+/// Where the primary can't serve, a newer revision keeps the traffic of the one before, and without pods gets none that
+/// that one never had.
+#[test]
+fn a_step_that_was_committed_and_not_routed_is_not_kept_for_a_newer_revision() {
+    let mut world = started();
+    world.run_until(|world| world.status.analysis_start_time.is_some());
+    world.now += TimeDelta::seconds(10);
+    world.conditions.crash_after = Some(1);
+    world.pass();
+    assert_eq!((world.status.canary_weight, route_weight(&world)), (10, Some(0)));
+    world.break_primary(Some(30));
+    world.lose_pods(None);
+    world.apply(image(3));
+    world.pass();
+    assert_eq!((world.status.canary_weight, route_weight(&world)), (0, Some(0)));
+    world.settle();
+    assert_eq!(primary(&world), Some(image(3)));
+    assert_eq!(world.promises.broken, []);
+}
+
 #[test]
 fn going_back_to_the_promoted_revision_ends_the_run_without_a_promotion() {
     for canary in [weighted(&[10, 20]), blue_green(3)] {
@@ -157,6 +177,24 @@ fn a_fix_gets_through_over_a_broken_primary() {
     world.settle();
     assert_eq!(runs(&world), [("v2c1", Outcome::Promoted)]);
     assert_eq!(world.condition("Ready"), "True");
+    assert_eq!(world.promises.broken, []);
+}
+
+/// A pass that gave the traffic back died before it committed that, and then both sides lost their pods.
+#[test]
+fn a_canary_without_pods_is_not_given_back_what_it_gave_up() {
+    let mut world = started();
+    world.run_until(at(Phase::Promoting, 20));
+    world.break_primary(Some(120));
+    world.run_until(at(Phase::Promoting, 100));
+    world.lose_pods(Some(60));
+    world.edit_route(0);
+    world.pass();
+    assert_eq!((world.status.canary_weight, route_weight(&world)), (0, Some(0)));
+    world.run_seconds(65);
+    assert_eq!((world.status.canary_weight, route_weight(&world)), (100, Some(100)));
+    world.settle();
+    assert_eq!(runs(&world), [("v2c1", Outcome::Promoted)]);
     assert_eq!(world.promises.broken, []);
 }
 

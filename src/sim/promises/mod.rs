@@ -233,6 +233,14 @@ impl Promises {
         }
     }
 
+    /// The wall clock jumped. What passed before it went back has passed.
+    pub fn clock_jumped(&mut self, by: TimeDelta) {
+        if by < TimeDelta::zero() {
+            let moments = [&mut self.status.last_step, &mut self.status.began, &mut self.answers.known];
+            moments.into_iter().flatten().for_each(|moment| moment.wall += by);
+        }
+    }
+
     /// Somebody scaled the target by hand.
     pub fn scaled_by_hand(&mut self) {
         self.is_scaled_by_hand = true;

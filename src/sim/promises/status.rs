@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Moment, Promise, Promises, Question, name_of};
 use crate::api::duration::parse_seconds;
@@ -18,11 +19,13 @@ pub(super) struct Books {
     /// The run that is on: its revision and its start.
     run: String,
     /// When the canary's weight last rose in this run.
-    last_step: Option<Moment>,
+    pub(super) last_step: Option<Moment>,
     /// The shortest interval that was asked for since then.
     shortest_interval: TimeDelta,
     /// Revisions that were taken back, unless somebody asked for them again.
     pub(super) refused: BTreeSet<String>,
+    /// When somebody last asked for the revision of the run that was on, and which it was.
+    asked: Option<(String, Instant)>,
     /// The highest weight that was routed in this run and not taken back.
     pub(super) routed: Option<i64>,
     /// How often the canary lost its traffic in this run because it had no pods: each counts as a failed check.
@@ -31,13 +34,16 @@ pub(super) struct Books {
     pub(super) on_error: String,
     questions: Vec<Question>,
     /// When the run began.
-    began: Option<Moment>,
+    pub(super) began: Option<Moment>,
 }
 
 impl Books {
     /// Somebody asked for this revision (again).
     pub(super) fn asked_for(&mut self, revision: &str) {
         self.refused.remove(revision);
+        if self.run.split('@').next() == Some(revision) {
+            self.asked = Some((revision.to_owned(), Instant::now()));
+        }
     }
 }
 
@@ -58,7 +64,7 @@ impl Promises {
     }
 
     /// The status of a Canary, which is often the one that was read last.
-    fn read(&self, canary: &Arc<Value>) -> CanaryStatus {
+    pub(super) fn read(&self, canary: &Arc<Value>) -> CanaryStatus {
         let mut last = self.last_read.borrow_mut();
         if let Some((_, status)) = last.as_ref().filter(|(read, _)| Arc::ptr_eq(read, canary)) {
             return status.clone();
@@ -136,7 +142,7 @@ impl Promises {
             let kept = record.is_some_and(|run| run.revision == old.revisions.pinned);
             self.keep(Promise::NoRevisionIsLost, kept, || format!("{} has no record", old.revisions.pinned));
             if record.is_some_and(|run| run.outcome == Outcome::RolledBack) {
-                self.status.refused.insert(old.revisions.pinned.clone());
+                self.is_taken_back(&old.revisions.pinned);
             }
         }
         let began = self.began(new);
@@ -148,6 +154,15 @@ impl Promises {
         books.lost_pods = 0;
         books.shortest_interval = interval(canary);
         self.answers.start_over();
+    }
+
+    /// The revision of a run is taken back. Somebody may have gone to another one and back to it, after a pass may have
+    /// looked: the next ones see both, and take the second for what it says.
+    pub(super) fn is_taken_back(&mut self, revision: &str) {
+        let asked = self.status.asked.as_ref();
+        if !asked.is_some_and(|(id, at)| id == revision && at.elapsed() <= self.view_age()) {
+            self.status.refused.insert(revision.to_owned());
+        }
     }
 
     /// When the run began that is committed now: its deadline counts from the pass that decided on it.

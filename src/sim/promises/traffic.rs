@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::status::status_of;
 use super::{Promise, Promises, name_of};
 use crate::api::status::Phase;
 use crate::rollout::object::{integer, items, text};
@@ -50,7 +49,7 @@ impl Promises {
     /// its way may have given it up, and decided anew.)
     fn route_falls(&mut self, after: i64) {
         let Some(canary) = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name) else { return };
-        let status = status_of(&canary);
+        let status = self.read(&canary);
         let threshold = integer(&canary, "/spec/analysis/threshold").unwrap_or(1);
         let pinned = &status.revisions.pinned;
         let is_refused = after == 0
@@ -61,7 +60,7 @@ impl Promises {
             && !self.lacked_pod(&self.pair.canary.name)
             && self.asked_for().is_some_and(|(asked, _)| asked == *pinned);
         if is_refused {
-            self.status.refused.insert(pinned.clone());
+            self.is_taken_back(pinned);
         }
     }
 

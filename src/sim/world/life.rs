@@ -300,7 +300,11 @@ impl World {
             What::Kill => self.leading_wire().iter().for_each(|wire| wire.cut()),
             What::Freeze(time) => self.leading_wire().iter().for_each(|wire| wire.freeze(*time)),
             What::StealLease(time) => git.steal_lease(*time),
-            What::ClockJumps(seconds) => self.clock.jump(TimeDelta::seconds(*seconds)),
+            What::ClockJumps(seconds) => {
+                let by = TimeDelta::seconds(*seconds);
+                self.clock.jump(by);
+                lock(&self.promises).clock_jumped(by);
+            }
             _ => {}
         }
         drop(git);
