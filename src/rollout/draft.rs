@@ -82,6 +82,9 @@ impl<'a> Draft<'a> {
     /// Keeps the pair and the route as the status says; does nothing where nothing drifted. A mark of an earlier rollback
     /// stays where it is.
     pub(super) fn heal(&mut self) {
+        if let Some(Ok(target)) = &self.snapshot.seen.target {
+            self.forgo(target);
+        }
         self.act(Action::Services { apex: true });
         self.act(Action::Autoscaler { update: false });
         let withdrawn = self.snapshot.seen.traffic.withdrawn.clone();

@@ -180,6 +180,23 @@ fn a_fix_gets_through_over_a_broken_primary() {
     assert_eq!(world.promises.broken, []);
 }
 
+#[test]
+fn a_route_that_is_made_again_gives_nothing_to_a_canary_without_pods() {
+    let mut world = started();
+    world.run_until(at(Phase::Progressing, 20));
+    world.break_primary(Some(60));
+    world.apply(image(3));
+    world.pass();
+    assert_eq!((world.status.canary_weight, route_weight(&world)), (20, Some(20)));
+    world.lose_pods(Some(30));
+    world.route = None;
+    world.pass();
+    assert_eq!((world.status.canary_weight, route_weight(&world)), (0, Some(0)));
+    world.settle();
+    assert_eq!(runs(&world), [("v2c1", Outcome::Superseded), ("v3c1", Outcome::Promoted)]);
+    assert_eq!(world.promises.broken, []);
+}
+
 /// A pass that gave the traffic back died before it committed that, and then both sides lost their pods.
 #[test]
 fn a_canary_without_pods_is_not_given_back_what_it_gave_up() {
