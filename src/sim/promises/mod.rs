@@ -262,7 +262,7 @@ impl Promises {
         match record.id.kind.as_str() {
             "Canary" if by_serin => self.canary_written(record),
             "HTTPRoute" if by_serin => self.route_written(record),
-            "HTTPRoute" if record.subresource.is_none() => self.route_edited = Some(Instant::now()),
+            "HTTPRoute" if record.subresource.is_none() => self.route_edited(record),
             "Deployment" if by_serin => self.deployment_written(record),
             "ConfigMap" if by_serin => self.config_written(record),
             "Event" if by_serin => self.event_written(record),

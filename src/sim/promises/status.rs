@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ pub(super) struct Books {
     pub(super) refused: BTreeSet<String>,
     /// When somebody last asked for the revision of the run that was on, and which it was.
     asked: Option<(String, Instant)>,
+    /// The run that was taken back, as far as only the route tells it: its record follows.
+    pub(super) unrecorded: Option<String>,
     /// The highest weight that was routed in this run and not taken back.
     pub(super) routed: Option<i64>,
     /// How often the canary lost its traffic in this run because it had no pods: each counts as a failed check.
@@ -145,8 +147,9 @@ impl Promises {
                 self.is_taken_back(&old.revisions.pinned);
             }
         }
-        let began = self.began(new);
+        let began = self.decided(new.run_start_time);
         let books = &mut self.status;
+        books.unrecorded = None;
         books.run = run_of(new);
         books.last_step = None;
         books.routed = None;
@@ -165,10 +168,11 @@ impl Promises {
         }
     }
 
-    /// When the run began that is committed now: its deadline counts from the pass that decided on it.
-    fn began(&self, status: &CanaryStatus) -> Moment {
+    /// When the pass decided whose decision is committed now, by the time that it wrote: what follows is due from then on,
+    /// however long the write was on its way.
+    fn decided(&self, at: Option<DateTime<Utc>>) -> Moment {
         let Moment { instant, wall } = Moment::current();
-        let took = status.run_start_time.and_then(|start| (wall - start).to_std().ok()).unwrap_or_default();
+        let took = at.and_then(|at| (wall - at).to_std().ok()).unwrap_or_default();
         let took = took.min(self.view_age());
         Moment { instant: instant.checked_sub(took).unwrap_or(instant), wall: wall - took }
     }
@@ -192,7 +196,7 @@ impl Promises {
         }
         let served = self.had_pod(&self.pair.canary.name);
         self.keep(Promise::NoTrafficWithoutPods, served, || format!("{from} -> {to} without a canary pod"));
-        self.status.last_step = Some(Moment::current());
+        self.status.last_step = Some(self.decided(new.last_transition_time));
         self.status.shortest_interval = interval(canary);
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Promise, Promises, name_of};
 use crate::api::status::Phase;
@@ -60,7 +61,18 @@ impl Promises {
             && !self.lacked_pod(&self.pair.canary.name)
             && self.asked_for().is_some_and(|(asked, _)| asked == *pinned);
         if is_refused {
+            self.status.unrecorded = Some(pinned.clone());
             self.is_taken_back(pinned);
+        }
+    }
+
+    /// Somebody else wrote the route. With a route that is deleted goes what only it remembered.
+    pub(super) fn route_edited(&mut self, record: &WriteRecord) {
+        self.route_edited = Some(Instant::now());
+        if record.after.is_none()
+            && let Some(revision) = self.status.unrecorded.take()
+        {
+            self.status.refused.remove(&revision);
         }
     }
 
