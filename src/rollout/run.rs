@@ -111,7 +111,10 @@ fn suspended(draft: &mut Draft<'_>) {
 
 fn track_readiness(draft: &mut Draft<'_>, target: &Target) {
     if target.readiness.serves() {
-        draft.status.not_ready_since = None;
+        // Pods that serve and must go are not what is waited for.
+        if !draft.status.pending.scale_down {
+            draft.status.not_ready_since = None;
+        }
         return;
     }
     let since = *draft.status.not_ready_since.get_or_insert(draft.snapshot.now);
@@ -202,8 +205,8 @@ fn free_pods(draft: &mut Draft<'_>) {
         draft.look_again(draft.now());
         return;
     }
-    draft.status.not_ready_since = draft.status.run_start_time;
-    let due = after(draft.status.run_start_time.unwrap_or(draft.now()), draft.progress_deadline());
+    let since = *draft.status.not_ready_since.get_or_insert(draft.snapshot.now);
+    let due = after(since, draft.progress_deadline());
     let (target, primary) = (draft.target_text(), draft.primary_text());
     let held = format!("pods of {target} with the configuration from before have traffic that {primary} can't take");
     if draft.now() >= due {

@@ -188,6 +188,8 @@ pub struct Promises {
     is_scaled_by_hand: bool,
     /// When somebody else last changed the route.
     route_edited: Option<Instant>,
+    /// When Services went, by their names.
+    services_gone: BTreeMap<String, Instant>,
     /// The Canary whose status was read last, and the status: the same one is asked for again and again.
     last_read: RefCell<Option<(Arc<Value>, CanaryStatus)>>,
     /// The same of the target, its ConfigMap, and what they ask for.
@@ -212,6 +214,7 @@ impl Promises {
             requests: 0,
             is_scaled_by_hand: false,
             route_edited: None,
+            services_gone: BTreeMap::new(),
             last_read: RefCell::default(),
             last_asked: RefCell::default(),
         }
@@ -267,6 +270,9 @@ impl Promises {
             "ConfigMap" if by_serin => self.config_written(record),
             "Event" if by_serin => self.event_written(record),
             "Canary" => self.canary_edited(record),
+            "Service" if record.after.is_none() => {
+                self.services_gone.insert(record.id.key.name.clone(), Instant::now());
+            }
             "Deployment" | "ConfigMap" => self.learn_revision(record),
             "HorizontalPodAutoscaler" | "MetricTemplate" | "AlertProvider" if by_serin => self.foreign_written(record),
             _ => {}

@@ -84,8 +84,10 @@ impl Promises {
             self.keep(Promise::WeightsAddUp, sum == 100, || format!("weights of {sum}"));
             for backend in backends {
                 let name = text(backend, "/name").unwrap_or_default();
-                let exists = self.now("v1", "Service", name).is_some();
-                self.keep(Promise::WeightsAddUp, exists || is_orphan, || format!("no Service {name}"));
+                // A pass that looked not too long ago may have seen one that is gone.
+                let existed = self.now("v1", "Service", name).is_some()
+                    || self.services_gone.get(name).is_some_and(|gone| gone.elapsed() <= self.view_age());
+                self.keep(Promise::WeightsAddUp, existed || is_orphan, || format!("no Service {name}"));
             }
         }
     }
