@@ -2,6 +2,7 @@
 
 mod adoption;
 mod canaries;
+mod clocks;
 mod crashes;
 mod mutants;
 mod people;

@@ -523,6 +523,29 @@ impl World {
         self.pods_go();
     }
 
+    /// Sets the clock of the process by so much. The world goes on as it was, and the process is woken when it asked for it.
+    pub(super) fn set_clock(&mut self, seconds: i64) {
+        let by = TimeDelta::seconds(seconds);
+        let target = self.target.as_mut();
+        let (mut gone_at, mut pods_ready_at) = (None, None);
+        if let Some(target) = target {
+            gone_at = target.gone_at.as_mut();
+            pods_ready_at = target.pods.as_mut().and_then(|pods| pods.ready_at.as_mut());
+        }
+        let moments = [
+            Some(&mut self.now),
+            Some(&mut self.on_watch_since),
+            self.next.as_mut(),
+            gone_at,
+            pods_ready_at,
+            self.primary.as_mut().and_then(|primary| primary.pods.ready_at.as_mut()),
+            self.route.as_mut().and_then(|route| route.applied_at.as_mut()),
+        ];
+        for moment in moments.into_iter().flatten() {
+            *moment += by;
+        }
+    }
+
     /// Lets time go by until nothing is left to do.
     pub(super) fn settle(&mut self) {
         let end = self.now + TimeDelta::days(1);
