@@ -17,7 +17,7 @@ use super::{CREATE, Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus};
 use crate::rollout::ownership::FIELD_MANAGER;
-use crate::rollout::{Action, Decision, Revision, Scale, Write};
+use crate::rollout::{Action, Decision, Intent, Revision, Scale, Write};
 use crate::routing;
 use crate::workload::{self, ConfigKind, Remains};
 
@@ -84,7 +84,10 @@ impl Cluster {
                     }
                 }
                 Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
-                Action::Route(intent) => self.move_traffic(canary, observed.route.as_deref(), intent).await?,
+                Action::Route(intent) => {
+                    self.gives_no_traffic_to_lost_pods(canary, observed, intent)?;
+                    self.move_traffic(canary, observed.route.as_deref(), intent).await?;
+                }
                 Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
                     self.write_primary(canary, decided).await?;
                 }
@@ -96,6 +99,23 @@ impl Cluster {
                 }
                 planned => self.send_all(&self.plan(canary, observed, planned)?).await?,
             }
+        }
+        Ok(())
+    }
+
+    /// The write of the status may have taken seconds, in which the pods may have gone that the traffic is for. Then it is
+    /// for the next pass to decide what becomes of the step.
+    fn gives_no_traffic_to_lost_pods(
+        &self,
+        canary: &ValidatedCanary,
+        observed: &Observed,
+        intent: &Intent,
+    ) -> Result<(), ClusterError> {
+        let target = ObjectKey::new(&canary.key.namespace, &canary.target_name);
+        let now = self.cache.value(Kind::Deployment, &target);
+        let can_serve = |target: &Option<Arc<Value>>| target.as_deref().is_some_and(workload::can_serve);
+        if intent.canary_weight > 0 && can_serve(&observed.target) && !can_serve(&now) {
+            return Err(ClusterError::Conflict { kind: Kind::Deployment.name().to_owned(), key: target });
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ mod testing;
 pub use autoscaler::{plan_autoscaler, plan_scale, replicas, scale_up_replicas};
 pub use configs::{ConfigKind, ConfigReference, checksum, plan_copy, references};
 pub use primary::{blueprint, initial_replicas, matches, plan_primary, promoted_replicas, written_revision};
-pub use readiness::readiness;
+pub use readiness::{can_serve, readiness};
 pub use revert::{Remains, plan_revert};
 pub use revision::{revision, template_hash};
 pub use services::{ExistingServices, plan_services};

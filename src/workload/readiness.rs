@@ -12,13 +12,22 @@ use crate::rollout::object::{count, find, integer, items, text};
 /// zero. A Deployment that is asked for no pods is never ready, whatever the threshold: it can't take traffic. (Flagger
 /// calls it ready.) The deadline counts only for the newest generation.
 pub fn readiness(deployment: &Value, threshold_percent: i32) -> Readiness {
-    let available_pods = count(deployment, "/status/availableReplicas").unwrap_or(0);
+    let available_pods = available_pods(deployment);
     let observed = is_observed(deployment);
     let deadline_exceeded = observed && progress_reason(deployment) == Some("ProgressDeadlineExceeded");
     let message =
         obstacle(deployment, threshold_percent, available_pods, observed, deadline_exceeded).unwrap_or_default();
     let at_rest = observed && count(deployment, "/spec/replicas") == Some(0) && pods(deployment) == 0;
     Readiness { ready: message.is_empty(), at_rest, available_pods, deadline_exceeded, message }
+}
+
+/// Whether a Deployment has a pod that can take traffic.
+pub fn can_serve(deployment: &Value) -> bool {
+    available_pods(deployment) > 0
+}
+
+fn available_pods(deployment: &Value) -> i32 {
+    count(deployment, "/status/availableReplicas").unwrap_or(0)
 }
 
 /// Pods that are not on their way out.

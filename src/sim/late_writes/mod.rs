@@ -53,6 +53,11 @@ fn edit(server: &ApiServer, edit: Option<Edit>) {
     }
 }
 
+fn has_pods(server: &ApiServer, available: u32) {
+    let status = json!({"replicas": 2, "readyReplicas": available, "availableReplicas": available});
+    server.patch_status(&target_id(), &json!({"status": status})).unwrap();
+}
+
 fn found(server: &ApiServer, (id, pointer): &(ResourceId, &str)) -> Value {
     server.get(id).and_then(|object| object.pointer(pointer).cloned()).unwrap_or_default()
 }
@@ -316,4 +321,24 @@ async fn a_step_costs_two_writes_and_stands_once_it_is_committed() {
     process.way.is_busy.store(true, Ordering::Relaxed);
     let done = process.act(&step(20)).await;
     assert!(done.committed && is_conflict(&done), "{done:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_go_while_a_step_is_committed_get_no_traffic() {
+    for (left, expected) in [(1, 20), (0, 10)] {
+        let server = server();
+        let process = Process::start(&server).await;
+        set_up(&process).await;
+        has_pods(&server, 2);
+        process.must_act(&[route(10)]).await;
+
+        process.delay("Canary");
+        let step = [Action::CommitStatus, route(20)];
+        let (done, ()) = tokio::join!(process.act(&step), async {
+            sleep(Duration::from_secs(1)).await;
+            has_pods(&server, left);
+        });
+        assert!(done.committed && is_conflict(&done) == (left == 0), "{left} left: {done:?}");
+        assert_eq!(canary_weight(&server), expected, "{left} left");
+    }
 }

@@ -1,9 +1,12 @@
 //! Checks on a world in which nothing happens any more.
 
+use serde_json::Value;
+
 use super::pair::Content;
 use super::{Promise, Promises};
 use crate::api::status::{CanaryStatus, Outcome, Phase};
 use crate::rollout::object::{integer, items, text};
+use crate::workload;
 
 /// What is known of a world that came to rest.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +40,10 @@ impl Promises {
             return Err(format!("{asked} is asked for, {} was looked at", status.revisions.observed));
         }
         let target = self.now("apps/v1", "Deployment", &self.pair.canary.name).ok_or("the target is gone")?;
-        self.now("apps/v1", "Deployment", &self.pair.primary()).ok_or("the primary is gone")?;
+        let primary = self.now("apps/v1", "Deployment", &self.pair.primary()).ok_or("the primary is gone")?;
+        if is_starting(&primary) {
+            return Err("the pods of the primary start".to_owned());
+        }
         match integer(&target, "/spec/replicas") {
             Some(0) => {}
             // Whoever scaled it by hand may keep it.
@@ -137,6 +143,12 @@ impl Promises {
         let what = format!("{:?}", canary.as_ref().and_then(|canary| canary.get("status")));
         self.keep(Promise::OneBrokenCanaryHurtsOnlyItself, says, || what);
     }
+}
+
+/// Whether a Deployment is to have pods that work, and has none yet: that it has is told.
+fn is_starting(deployment: &Value) -> bool {
+    let works = Content::of(deployment).is_good();
+    works && integer(deployment, "/spec/replicas") != Some(0) && !workload::can_serve(deployment)
 }
 
 /// Name of the Canary that can't be used.

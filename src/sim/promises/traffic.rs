@@ -35,6 +35,10 @@ impl Promises {
             return;
         }
         self.adds_up(route);
+        if record.before.is_none() && self.is_orphan(route) {
+            // Made from a view that still shows the Canary before this one, with which it goes.
+            return;
+        }
         let before = record.before.as_ref().map(|route| canary_weight(route, &self.pair.canary.name));
         let after = canary_weight(route, &self.pair.canary.name);
         if after > before.unwrap_or(0) {
