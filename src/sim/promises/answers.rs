@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use super::{Moment, Promises};
@@ -47,12 +48,20 @@ pub(super) struct Books {
     pub(super) fails: u32,
     /// When the run was last known to do well or badly.
     pub(super) known: Option<Moment>,
+    /// The same, as of when the status was written last: what a pass learnt that could not write it is lost with it.
+    pub(super) recorded: Option<Moment>,
 }
 
 impl Books {
     /// A new run begins.
     pub(super) fn start_over(&mut self) {
         *self = Self::default();
+    }
+
+    /// When a pass that decides now knows the run to have done well or badly: from the pass itself, or from the status.
+    pub(super) fn last_known(&self) -> Option<Moment> {
+        let just_now = |known: &Moment| known.age() <= TimeDelta::seconds(1);
+        self.known.filter(just_now).or(self.recorded)
     }
 
     /// Whether each of these checks passed after this time, for a decision that may be so old: what came since then was

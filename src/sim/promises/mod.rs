@@ -239,7 +239,8 @@ impl Promises {
     /// The wall clock jumped. What passed before it went back has passed.
     pub fn clock_jumped(&mut self, by: TimeDelta) {
         if by < TimeDelta::zero() {
-            let moments = [&mut self.status.last_step, &mut self.status.began, &mut self.answers.known];
+            let (status, answers) = (&mut self.status, &mut self.answers);
+            let moments = [&mut status.last_step, &mut status.began, &mut answers.known, &mut answers.recorded];
             moments.into_iter().flatten().for_each(|moment| moment.wall += by);
         }
     }

@@ -124,6 +124,7 @@ impl Promises {
         } else if new.iterations > old.iterations {
             self.has_passed(&old, &new);
         }
+        self.answers.recorded = self.answers.known;
     }
 
     fn only_finalizers_changed(&mut self, before: &Value, after: &Value) {
@@ -237,7 +238,7 @@ impl Promises {
         let failed = i64::from(self.answers.fails + self.status.lost_pods) >= threshold;
         let age_seconds = |moment: Option<Moment>| moment.map_or(0, |moment| moment.age().num_seconds()) + 1;
         let hold = text(canary, "/spec/analysis/holdTimeout").and_then(|text| parse_seconds(text).ok()).unwrap_or(0);
-        let unknown = age_seconds(self.answers.known.or(self.status.began)) >= hold;
+        let unknown = age_seconds(self.answers.last_known().or(self.status.began)) >= hold;
         let deadline = integer(canary, "/spec/progressDeadlineSeconds").unwrap_or(600);
         let unready = old.not_ready_since.is_some() && age_seconds(self.status.began) >= deadline;
         // The next process finishes a rollback whose record was not written. What its reason was is not known any more, and
