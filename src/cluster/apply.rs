@@ -16,6 +16,7 @@ use super::observe::kind_of;
 use super::{CREATE, Cluster, ClusterError};
 use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus};
+use crate::rollout::object::find;
 use crate::rollout::ownership::FIELD_MANAGER;
 use crate::rollout::{Action, Decision, Intent, Revision, Scale, Write};
 use crate::routing;
@@ -85,7 +86,7 @@ impl Cluster {
                 }
                 Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
                 Action::Route(intent) => {
-                    self.gives_no_traffic_to_lost_pods(canary, observed, intent)?;
+                    self.is_as_decided(canary, observed, intent)?;
                     self.move_traffic(canary, observed.route.as_deref(), intent).await?;
                 }
                 Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
@@ -103,19 +104,22 @@ impl Cluster {
         Ok(())
     }
 
-    /// The write of the status may have taken seconds, in which the pods may have gone that the traffic is for. Then it is
-    /// for the next pass to decide what becomes of the step.
-    fn gives_no_traffic_to_lost_pods(
+    /// Traffic is given only to what it was decided for. The write of the status may have taken seconds, in which the target
+    /// may have been changed or have lost its pods: then it is for the next pass to decide what becomes of the step.
+    fn is_as_decided(
         &self,
         canary: &ValidatedCanary,
         observed: &Observed,
         intent: &Intent,
     ) -> Result<(), ClusterError> {
-        let target = ObjectKey::new(&canary.key.namespace, &canary.target_name);
-        let now = self.cache.value(Kind::Deployment, &target);
-        let can_serve = |target: &Option<Arc<Value>>| target.as_deref().is_some_and(workload::can_serve);
-        if intent.canary_weight > 0 && can_serve(&observed.target) && !can_serve(&now) {
-            return Err(ClusterError::Conflict { kind: Kind::Deployment.name().to_owned(), key: target });
+        let key = ObjectKey::new(&canary.key.namespace, &canary.target_name);
+        let (before, now) = (observed.target.as_deref(), self.cache.value(Kind::Deployment, &key));
+        let was_changed = ["/metadata/uid", "/metadata/generation"].iter().any(|field| {
+            before.and_then(|before| find(before, field)) != now.as_deref().and_then(|now| find(now, field))
+        });
+        let lost_pods = before.is_some_and(workload::can_serve) && !now.as_deref().is_some_and(workload::can_serve);
+        if intent.canary_weight > 0 && (was_changed || lost_pods) {
+            return Err(ClusterError::Conflict { kind: Kind::Deployment.name().to_owned(), key });
         }
         Ok(())
     }

@@ -22,8 +22,9 @@ fn runs(world: &World) -> Vec<(&str, Outcome)> {
     world.status.history.iter().rev().map(|run| (run.revision.as_str(), run.outcome)).collect()
 }
 
-fn route_weight(world: &World) -> Option<i32> {
-    world.route.as_ref().map(|route| route.intent.canary_weight)
+/// The weight that is committed, and that of the route.
+fn weights(world: &World) -> (i32, Option<i32>) {
+    (world.status.canary_weight, world.route.as_ref().map(|route| route.intent.canary_weight))
 }
 
 fn primary(world: &World) -> Option<Build> {
@@ -74,12 +75,12 @@ fn a_step_that_was_committed_and_not_routed_is_not_kept_for_a_newer_revision() {
     world.now += TimeDelta::seconds(10);
     world.conditions.crash_after = Some(1);
     world.pass();
-    assert_eq!((world.status.canary_weight, route_weight(&world)), (10, Some(0)));
+    assert_eq!(weights(&world), (10, Some(0)));
     world.break_primary(Some(30));
     world.lose_pods(None);
     world.apply(image(3));
     world.pass();
-    assert_eq!((world.status.canary_weight, route_weight(&world)), (0, Some(0)));
+    assert_eq!(weights(&world), (0, Some(0)));
     world.settle();
     assert_eq!(primary(&world), Some(image(3)));
     assert_eq!(world.promises.broken, []);
@@ -187,11 +188,11 @@ fn a_route_that_is_made_again_gives_nothing_to_a_canary_without_pods() {
     world.break_primary(Some(60));
     world.apply(image(3));
     world.pass();
-    assert_eq!((world.status.canary_weight, route_weight(&world)), (20, Some(20)));
+    assert_eq!(weights(&world), (20, Some(20)));
     world.lose_pods(Some(30));
     world.route = None;
     world.pass();
-    assert_eq!((world.status.canary_weight, route_weight(&world)), (0, Some(0)));
+    assert_eq!(weights(&world), (0, Some(0)));
     world.settle();
     assert_eq!(runs(&world), [("v2c1", Outcome::Superseded), ("v3c1", Outcome::Promoted)]);
     assert_eq!(world.promises.broken, []);
@@ -207,9 +208,9 @@ fn a_canary_without_pods_is_not_given_back_what_it_gave_up() {
     world.lose_pods(Some(60));
     world.edit_route(0);
     world.pass();
-    assert_eq!((world.status.canary_weight, route_weight(&world)), (0, Some(0)));
+    assert_eq!(weights(&world), (0, Some(0)));
     world.run_seconds(65);
-    assert_eq!((world.status.canary_weight, route_weight(&world)), (100, Some(100)));
+    assert_eq!(weights(&world), (100, Some(100)));
     world.settle();
     assert_eq!(runs(&world), [("v2c1", Outcome::Promoted)]);
     assert_eq!(world.promises.broken, []);
@@ -324,7 +325,7 @@ fn a_step_that_may_still_be_on_its_way_is_fenced_off_before_something_else_begin
         let before = world.route.clone();
         story(&mut world);
         world.pass();
-        assert_eq!((world.status.canary_weight, route_weight(&world)), (0, Some(0)), "{name}");
+        assert_eq!(weights(&world), (0, Some(0)), "{name}");
         assert_ne!(world.route, before, "{name}");
         world.settle();
         assert_eq!(world.promises.broken, [], "{name}");
@@ -345,7 +346,7 @@ fn a_refusal_that_only_the_route_remembers_outlives_the_target() {
     world.now = world.status.next_check_time.unwrap();
     world.conditions.crash_after = Some(1);
     world.pass();
-    assert_eq!((world.status.canary_weight, route_weight(&world)), (20, Some(0)));
+    assert_eq!(weights(&world), (20, Some(0)));
     let target = world.target.take();
     world.run_seconds(0);
     world.target = target;

@@ -47,15 +47,14 @@ fn selector(app: &str) -> Edit {
     (apex_id(), json!({"spec": {"selector": {"app": app}}}))
 }
 
-fn edit(server: &ApiServer, edit: Option<Edit>) {
-    if let Some((id, body)) = edit {
-        server.patch(&id, &body).unwrap();
-    }
+fn pods(available: u32) -> Edit {
+    (target_id(), json!({"status": {"replicas": 2, "readyReplicas": available, "availableReplicas": available}}))
 }
 
-fn has_pods(server: &ApiServer, available: u32) {
-    let status = json!({"replicas": 2, "readyReplicas": available, "availableReplicas": available});
-    server.patch_status(&target_id(), &json!({"status": status})).unwrap();
+fn edit(server: &ApiServer, edit: Option<Edit>) {
+    let Some((id, body)) = edit else { return };
+    let patched = if body.get("status").is_some() { server.patch_status(&id, &body) } else { server.patch(&id, &body) };
+    patched.unwrap();
 }
 
 fn found(server: &ApiServer, (id, pointer): &(ResourceId, &str)) -> Value {
@@ -324,21 +323,28 @@ async fn a_step_costs_two_writes_and_stands_once_it_is_committed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_that_go_while_a_step_is_committed_get_no_traffic() {
-    for (left, expected) in [(1, 20), (0, 10)] {
+async fn what_changes_while_a_step_is_committed_gets_no_traffic() {
+    // name; what happens meanwhile; weight of the route
+    let cases: [(&str, Edit, i32); 4] = [
+        ("nothing that matters", pods(1), 20),
+        ("the pods go", pods(0), 10),
+        ("a newer revision comes", image(2), 10),
+        ("it is scaled", (target_id(), json!({"spec": {"replicas": 3}})), 10),
+    ];
+    for (name, meanwhile, expected) in cases {
         let server = server();
         let process = Process::start(&server).await;
         set_up(&process).await;
-        has_pods(&server, 2);
+        edit(&server, Some(pods(2)));
         process.must_act(&[route(10)]).await;
 
         process.delay("Canary");
         let step = [Action::CommitStatus, route(20)];
         let (done, ()) = tokio::join!(process.act(&step), async {
             sleep(Duration::from_secs(1)).await;
-            has_pods(&server, left);
+            edit(&server, Some(meanwhile));
         });
-        assert!(done.committed && is_conflict(&done) == (left == 0), "{left} left: {done:?}");
-        assert_eq!(canary_weight(&server), expected, "{left} left");
+        assert!(done.committed && is_conflict(&done) == (expected == 10), "{name}: {done:?}");
+        assert_eq!(canary_weight(&server), expected, "{name}");
     }
 }

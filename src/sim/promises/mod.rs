@@ -187,7 +187,7 @@ pub struct Promises {
     requests: u64,
     is_scaled_by_hand: bool,
     /// When somebody else last changed the route.
-    route_edited: Option<Instant>,
+    last_edit_of_route: Option<Instant>,
     /// When Services went, by their names.
     services_gone: BTreeMap<String, Instant>,
     /// The Canary whose status was read last, and the status: the same one is asked for again and again.
@@ -213,7 +213,7 @@ impl Promises {
             analysed: BTreeSet::new(),
             requests: 0,
             is_scaled_by_hand: false,
-            route_edited: None,
+            last_edit_of_route: None,
             services_gone: BTreeMap::new(),
             last_read: RefCell::default(),
             last_asked: RefCell::default(),
@@ -318,7 +318,7 @@ impl Promises {
 
     /// Whether somebody edited the route after a pass may have looked at it, so that the pass could not know.
     fn route_was_just_edited(&self) -> bool {
-        self.route_edited.is_some_and(|edited| edited.elapsed() <= self.view_age())
+        self.last_edit_of_route.is_some_and(|edited| edited.elapsed() <= self.view_age())
     }
 
     /// Whether a pass that looked not too long ago may have seen a ready pod.

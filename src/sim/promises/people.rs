@@ -91,7 +91,7 @@ impl Promises {
             let routed = self.routed_weight().unwrap_or(0);
             // The Event may come late, and somebody may have edited the route meanwhile.
             let is_edited = self.route_was_just_edited()
-                || self.route_edited.is_some_and(|edited| self.people.rolled_back.is_some_and(|at| at < edited));
+                || self.last_edit_of_route.is_some_and(|edited| self.people.rolled_back.is_some_and(|at| at < edited));
             self.keep(Promise::UsersFirst, routed == 0 || is_edited, || {
                 format!("told of a rollback with the route at {routed}")
             });

@@ -72,7 +72,7 @@ impl Promises {
 
     /// Somebody else wrote the route. With a route that is deleted goes what only it remembered.
     pub(super) fn route_edited(&mut self, record: &WriteRecord) {
-        self.route_edited = Some(Instant::now());
+        self.last_edit_of_route = Some(Instant::now());
         if record.after.is_none()
             && let Some(revision) = self.status.unrecorded.take()
         {
