@@ -78,8 +78,8 @@ campaign: ## A hundred thousand random worlds, or as many as can begin in ten mi
 	$(call stage,$(call simulator,optimised,$$(ls $(RECORDING) | sed 's:^:-C profile-use=$(CURDIR)/:')); \
 		$(call built,optimised) sim --count $(CAMPAIGN) --within $(CAMPAIGN_SECONDS))
 
-# What costs time is mostly the code of the dependencies, so a recording is good for as long as these stay.
-$(RECORDING): Cargo.lock
+# What costs time is mostly the code of the dependencies, so a recording is good for as long as these stay, and the compiler.
+$(RECORDING): Cargo.lock rust-toolchain.toml
 	@rm -rf target/recorded/raw
 	$(call stage,$(call simulator,recorded,-C profile-generate=$(CURDIR)/target/recorded/raw); \
 		$(call built,recorded) sim --count 400; \

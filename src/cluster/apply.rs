@@ -86,7 +86,7 @@ impl Cluster {
                 }
                 Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
                 Action::Route(intent) => {
-                    self.is_as_decided(canary, observed, intent)?;
+                    self.guard_target(canary, observed, intent)?;
                     self.move_traffic(canary, observed.route.as_deref(), intent).await?;
                 }
                 Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
@@ -106,14 +106,10 @@ impl Cluster {
 
     /// Traffic is given only to what it was decided for. The write of the status may have taken seconds, in which the target
     /// may have been changed or have lost its pods: then it is for the next pass to decide what becomes of the step.
-    fn is_as_decided(
-        &self,
-        canary: &ValidatedCanary,
-        observed: &Observed,
-        intent: &Intent,
-    ) -> Result<(), ClusterError> {
+    fn guard_target(&self, canary: &ValidatedCanary, observed: &Observed, intent: &Intent) -> Result<(), ClusterError> {
         let key = ObjectKey::new(&canary.key.namespace, &canary.target_name);
         let (before, now) = (observed.target.as_deref(), self.cache.value(Kind::Deployment, &key));
+        // Not the objects as a whole: an entry of a list does not say its kind, and would differ for ever.
         let was_changed = ["/metadata/uid", "/metadata/generation"].iter().any(|field| {
             before.and_then(|before| find(before, field)) != now.as_deref().and_then(|now| find(now, field))
         });

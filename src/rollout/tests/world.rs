@@ -526,18 +526,16 @@ impl World {
     /// Sets the clock of the process by so much. The world goes on as it was, and the process is woken when it asked for it.
     pub(super) fn set_clock(&mut self, seconds: i64) {
         let by = TimeDelta::seconds(seconds);
-        let target = self.target.as_mut();
-        let (mut gone_at, mut pods_ready_at) = (None, None);
-        if let Some(target) = target {
-            gone_at = target.gone_at.as_mut();
-            pods_ready_at = target.pods.as_mut().and_then(|pods| pods.ready_at.as_mut());
-        }
+        let (pods, gone_at) = match &mut self.target {
+            Some(target) => (target.pods.as_mut(), target.gone_at.as_mut()),
+            None => (None, None),
+        };
         let moments = [
             Some(&mut self.now),
             Some(&mut self.on_watch_since),
             self.next.as_mut(),
             gone_at,
-            pods_ready_at,
+            pods.and_then(|pods| pods.ready_at.as_mut()),
             self.primary.as_mut().and_then(|primary| primary.pods.ready_at.as_mut()),
             self.route.as_mut().and_then(|route| route.applied_at.as_mut()),
         ];
