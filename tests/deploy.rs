@@ -20,7 +20,7 @@ const CLUSTER_RIGHTS: [(&str, &str, &str); 12] = [
     ("flagger.app", "alertproviders", "list watch"),
     ("flagger.app", "canaries", "get list patch watch"),
     ("flagger.app", "canaries/finalizers", "update"),
-    ("flagger.app", "canaries/status", "update"),
+    ("flagger.app", "canaries/status", "patch"),
     ("flagger.app", "metrictemplates", "list watch"),
     ("gateway.networking.k8s.io", "httproutes", "create list patch watch"),
 ];

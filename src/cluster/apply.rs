@@ -18,7 +18,7 @@ use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus};
 use crate::rollout::object::find;
 use crate::rollout::ownership::FIELD_MANAGER;
-use crate::rollout::{Action, Decision, Intent, Revision, Scale, Write};
+use crate::rollout::{Action, Decision, Intent, Revision, Scale, Write, status_patch};
 use crate::routing;
 use crate::workload::{self, ConfigKind, Remains};
 
@@ -168,7 +168,8 @@ impl Cluster {
         })
     }
 
-    /// Writes the status with the version that it was made from; a conflict means that somebody else was faster.
+    /// Writes what differs in the status, with the version that it was made from; a conflict means that somebody else was
+    /// faster.
     ///
     /// # Errors
     /// [`ClusterError::Conflict`], or the write failed.
@@ -176,16 +177,12 @@ impl Cluster {
         let key = object.key();
         let status = serde_json::to_value(status)
             .map_err(|source| ClusterError::Encode { what: format!("status of Canary {key}"), source })?;
-        let object = object.with_status(status);
+        let body = status_patch(object.json(), &status);
+        #[cfg(test)]
+        let body = mistakes::overwriting(body);
         self.guard()?;
         let api = self.api(Kind::Canary, &key.namespace);
-        #[cfg(test)]
-        let object = if mistakes::is_made(Mistake::TrustTheCache) {
-            mistakes::overwriting(object, api.get(&key.name).await.ok())
-        } else {
-            object
-        };
-        let answer = api.replace_status(&key.name, &written_by_serin(), &object).await;
+        let answer = api.patch_status(&key.name, &patched_by_serin(), &Patch::Merge(body)).await;
         #[cfg(test)]
         if mistakes::is_made(Mistake::IgnoreConflicts) && answer.is_err() {
             return Ok(object);

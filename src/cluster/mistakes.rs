@@ -6,7 +6,6 @@ use std::cell::{Cell, RefCell};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::object::Object;
 use crate::analysis::{Answer, Measurement};
 use crate::api::status::{AlertRecord, CanaryStatus, Phase};
 use crate::rollout::{Action, Decision, Intent, Scale, Snapshot, Write};
@@ -283,10 +282,12 @@ fn forget_version(object: &mut Value) {
     }
 }
 
-/// The Canary as it is written over: with the version of the one that is there.
-pub fn overwriting(object: Object, there: Option<Object>) -> Object {
-    let Some(there) = there else { return object };
-    let mut json = Value::clone(object.json());
-    json["metadata"]["resourceVersion"] = json!(there.resource_version());
-    serde_json::from_value(json).unwrap_or(object)
+/// The status as it is written over whatever is there.
+pub fn overwriting(mut patch: Value) -> Value {
+    if is_made(Mistake::TrustTheCache)
+        && let Some(fields) = patch.as_object_mut()
+    {
+        fields.remove("metadata");
+    }
+    patch
 }

@@ -32,7 +32,7 @@ pub use decision::{Action, Decision, Intent, Notice, NoticeKind, Scale};
 pub use impeded::{impeded, retried};
 pub use invalid::{let_go, refuse};
 pub use snapshot::{Readiness, Revision, Seen, Snapshot, Target, Traffic};
-pub use write::{ResourceId, Write};
+pub use write::{ResourceId, Write, status_patch};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! One request to Kubernetes, as data: what the pure rooms plan and only `cluster` sends.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::object::{find, set};
 use crate::api::checked::ObjectKey;
@@ -70,6 +70,17 @@ impl Write {
     }
 }
 
+/// The merge patch that gives an object this status. It carries the version that it was made from, so that the API server
+/// refuses it where the object has changed since.
+pub fn status_patch(live: &Value, status: &Value) -> Value {
+    let version = find(live, "/metadata/resourceVersion");
+    let mut patch = json!({"metadata": {"resourceVersion": version}});
+    if let Some(change) = merge_patch(live.get("status").unwrap_or(&Value::Null), status) {
+        patch["status"] = change;
+    }
+    patch
+}
+
 /// The merge patch (RFC 7386) that turns one value into the other; `None` where they are equal.
 fn merge_patch(from: &Value, to: &Value) -> Option<Value> {
     if from == to {
@@ -88,8 +99,6 @@ fn merge_patch(from: &Value, to: &Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -119,5 +128,25 @@ mod tests {
         assert_eq!(write, Write::Merge { id: id.clone(), body });
         let body = json!({"metadata": {}, "spec": {"a": 2}});
         assert_eq!(write.whatever_happened(), Write::Merge { id, body });
+    }
+
+    #[test]
+    fn a_status_is_written_as_what_differs_to_the_version_that_it_was_made_from() {
+        let metadata = json!({"name": "frontend", "resourceVersion": "7"});
+        let version = json!({"resourceVersion": "7"});
+        for (live, status, expected) in [
+            (json!({}), json!({"phase": "Ready"}), json!({"metadata": version, "status": {"phase": "Ready"}})),
+            (
+                json!({"status": {"phase": "Ready", "weight": 5, "by": "somebody else"}}),
+                json!({"phase": "Failed", "weight": 5}),
+                json!({"metadata": version, "status": {"phase": "Failed", "by": null}}),
+            ),
+            (json!({"status": {"phase": "Ready"}}), json!({"phase": "Ready"}), json!({"metadata": version})),
+        ] {
+            let mut live = live;
+            live["metadata"] = metadata.clone();
+            live["spec"] = json!({"a": 1});
+            assert_eq!(status_patch(&live, &status), expected, "{live}");
+        }
     }
 }

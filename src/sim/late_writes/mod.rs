@@ -315,7 +315,7 @@ async fn a_step_costs_two_writes_and_stands_once_it_is_committed() {
     let step = |weight| [Action::CommitStatus, route(weight)];
 
     process.must_act(&step(10)).await;
-    assert_eq!(process.requests(), ["update Canary", "patch HTTPRoute"]);
+    assert_eq!(process.requests(), ["patch Canary", "patch HTTPRoute"]);
 
     process.way.is_busy.store(true, Ordering::Relaxed);
     let done = process.act(&step(20)).await;

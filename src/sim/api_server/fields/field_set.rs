@@ -49,7 +49,8 @@ impl Element {
 
 /// The element of a field.
 pub fn field(name: &str) -> String {
-    format!("f:{name}")
+    // Not by `format!`: it takes five times as long, and a world makes a thousand of these.
+    ["f:", name].concat()
 }
 
 impl FieldSet {
