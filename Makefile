@@ -72,6 +72,8 @@ worlds: ## Simulated worlds: random ones, and every crash point of every story
 CAMPAIGN := 100000
 CAMPAIGN_SECONDS := 600
 RECORDING := target/recorded/worlds.profdata
+# In one codegen unit, so that every function is laid out where it was recorded.
+campaign $(RECORDING): export CARGO_PROFILE_WORLDS_CODEGEN_UNITS := 1
 .PHONY: campaign
 campaign: ## A hundred thousand random worlds, or as many as can begin in ten minutes
 	-@rustup component add llvm-tools && $(MAKE) --no-print-directory $(RECORDING)
