@@ -284,10 +284,8 @@ fn forget_version(object: &mut Value) {
 
 /// The status as it is written over whatever is there.
 pub fn overwriting(mut patch: Value) -> Value {
-    if is_made(Mistake::TrustTheCache)
-        && let Some(fields) = patch.as_object_mut()
-    {
-        fields.remove("metadata");
+    if is_made(Mistake::TrustTheCache) {
+        forget_version(&mut patch);
     }
     patch
 }

@@ -27,8 +27,7 @@ pub fn find_mut<'a>(object: &'a mut Value, pointer: &str) -> Option<&'a mut Valu
 fn parts(pointer: &str) -> impl Iterator<Item = Cow<'_, str>> {
     // Nearly no pointer has one, and looking at each byte once costs less than searching each part.
     let has_escape = pointer.bytes().any(|byte| byte == b'~');
-    // As a list of one: the search for a single character is made for long texts.
-    pointer.split(['/']).skip(1).map(move |part| {
+    pointer.split('/').skip(1).map(move |part| {
         if has_escape { Cow::Owned(part.replace("~1", "/").replace("~0", "~")) } else { Cow::Borrowed(part) }
     })
 }

@@ -132,9 +132,8 @@ mod tests {
 
     #[test]
     fn a_status_is_written_as_what_differs_to_the_version_that_it_was_made_from() {
-        let metadata = json!({"name": "frontend", "resourceVersion": "7"});
         let version = json!({"resourceVersion": "7"});
-        for (live, status, expected) in [
+        for (mut live, status, expected) in [
             (json!({}), json!({"phase": "Ready"}), json!({"metadata": version, "status": {"phase": "Ready"}})),
             (
                 json!({"status": {"phase": "Ready", "weight": 5, "by": "somebody else"}}),
@@ -143,8 +142,7 @@ mod tests {
             ),
             (json!({"status": {"phase": "Ready"}}), json!({"phase": "Ready"}), json!({"metadata": version})),
         ] {
-            let mut live = live;
-            live["metadata"] = metadata.clone();
+            live["metadata"] = json!({"name": "frontend", "resourceVersion": "7"});
             live["spec"] = json!({"a": 1});
             assert_eq!(status_patch(&live, &status), expected, "{live}");
         }
