@@ -51,7 +51,7 @@ async fn followed(testbed: Arc<Testbed>) -> Result<()> {
     let copy = scaler(&scene, "frontend-primary").await?;
     ensure!(copy["maxReplicas"] == 4, "the copy follows what was not promoted: {copy}");
 
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     scene.reach_when("weight 25", |status| status.canary_weight == 25).await?;
     let replicas = scene.replicas_of("frontend").await?;

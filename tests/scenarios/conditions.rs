@@ -35,7 +35,7 @@ async fn stages(testbed: Arc<Testbed>) -> Result<()> {
     unseen(&scene).await?;
 
     let _controller = scene.start_controller().await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     // As a pipeline does: it waits from the moment of applying, across the whole initialisation.
     kubectl_wait(&scene, "Ready", "True", "120s").await?;
     stage(&scene, "initialised", &SETTLED).await?;

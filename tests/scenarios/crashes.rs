@@ -40,7 +40,7 @@ async fn killed_by(testbed: Arc<Testbed>, seed: u64) -> Result<()> {
     let scene = Scene::new(&testbed, "crashes").await?;
     let mut assassin = Assassin { controller: scene.start_controller().await?, random: Random(seed), kills: 0 };
     scene.initialize(&scene.canary(&json!({"threshold": 4}))).await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     let since = SystemTime::now();
 
     // A release is promoted, one is taken back, and so on until there were enough kills.

@@ -39,7 +39,7 @@ async fn by_hand(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "by-hand").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&run_to_30(&scene, "8s")).await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     scene.reach_when("weight 10", |status| status.canary_weight == 10).await?;
     wait_for_route(&scene).await?;
@@ -74,7 +74,7 @@ async fn by_tool(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "by-tool").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&run_to_30(&scene, "3s")).await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     scene.reach_when("weight 10", |status| status.canary_weight == 10).await?;
     let route = serde_json::to_value(scene.routes().get("frontend").await?)?;
@@ -152,7 +152,7 @@ async fn services(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "services").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&run_to_30(&scene, "8s")).await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     scene.reach_when("weight 10", |status| status.canary_weight == 10).await?;
     let services: Api<Service> = Api::namespaced(testbed.client(), &scene.namespace);
@@ -189,7 +189,7 @@ async fn idle_replicas(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "idle-replicas").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&scene.canary(&json!({"stepWeight": 50}))).await?;
-    let users = scene.users()?;
+    let users = scene.users().await?;
     let from_git = |version: &str| {
         let mut object = deployment(&scene.namespace, version, HEALTHY);
         object["spec"]["replicas"] = json!(2);
@@ -207,7 +207,7 @@ async fn idle_replicas(testbed: Arc<Testbed>) -> Result<()> {
     ensure!(scene.replicas_of("frontend").await? == 2, "the replicas of Git were taken away");
     ensure!(scene.status().await?.phase == Phase::Initialized, "{:?}", scene.status().await?);
     ensure!(scene.weights() == [0], "the route went {:?}", scene.weights());
-    ensure!(users.failed(since).is_empty(), "requests failed: {:?}", users.failed(since).first());
+    users.ensure_served(since)?;
 
     scene.testbed.kubectl_with_input(&FORCED, &from_git("1.1.0")).await?;
     scene.reach(Phase::Succeeded).await?;

@@ -42,7 +42,7 @@ async fn never_ready(testbed: Arc<Testbed>, name: &str, version: &str, behaviour
     let mut canary = scene.canary(&json!({}));
     canary["spec"]["progressDeadlineSeconds"] = json!(8);
     scene.initialize(&canary).await?;
-    let users = scene.users()?;
+    let users = scene.users().await?;
     let started = Instant::now();
     scene.release(version, behaviour).await?;
     let status = scene.ended(1).await?;
@@ -57,8 +57,7 @@ async fn never_ready(testbed: Arc<Testbed>, name: &str, version: &str, behaviour
     ensure!(scene.replicas_of("frontend").await? == 0, "the refused canary was not scaled to zero");
     ensure!(scene.weights() == [0], "the route went {:?}", scene.weights());
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let failed = users.failed(started);
-    ensure!(failed.is_empty(), "{} requests failed, the first: {:?}", failed.len(), failed.first());
+    users.ensure_served(started)?;
     ensure!(users.share("1.0.0", started) >= 1.0, "somebody saw another release");
     Ok(())
 }
@@ -69,7 +68,7 @@ async fn recovers(testbed: Arc<Testbed>) -> Result<()> {
     let _controller = scene.start_controller().await?;
     // Requests that were lost with the pods fail checks as long as they are in the metrics' window.
     scene.initialize(&scene.canary(&json!({"stepWeight": 25, "threshold": 20}))).await?;
-    let users = scene.users()?;
+    let users = scene.users().await?;
     scene.release("1.1.0", &[("START_DELAY_MS", "3000")]).await?;
     scene
         .reach_when("weight 50 in place", |status| status.canary_weight == 50 && status.traffic_applied_time.is_some())
@@ -96,7 +95,7 @@ async fn dies(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "dies").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&scene.canary(&json!({"stepWeight": 25}))).await?;
-    let users = scene.users()?;
+    let users = scene.users().await?;
     scene.release("1.1.0", &[("CRASH_AFTER_MS", "4000")]).await?;
     let status = scene.ended(1).await?;
     let run = status.history.first().context("no history")?;
@@ -108,8 +107,7 @@ async fn dies(testbed: Arc<Testbed>) -> Result<()> {
     let zero = scene.timed_weights().into_iter().rev().find(|(_, weight)| *weight > 0).context("no weight")?.0;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let since = zero.max(Instant::now() - Duration::from_secs(1));
-    let failed = users.failed(since);
-    ensure!(failed.is_empty(), "requests fail after the rollback, the first: {:?}", failed.first());
+    users.ensure_served(since).context("after the rollback")?;
     ensure!(scene.replicas_of("frontend").await? == 0, "the refused canary was not scaled to zero");
     Ok(())
 }
@@ -148,7 +146,7 @@ async fn first_release(testbed: Arc<Testbed>) -> Result<()> {
     scene.reach(Phase::Initialized).await?;
     ensure!(scene.image_of("frontend-primary").await? == "testbed-app:1.0.1", "the primary was not mended");
     ensure!(scene.count_alerts("is stuck") == 1, "{} alerts about one stall", scene.count_alerts("is stuck"));
-    let users = scene.users()?;
+    let users = scene.users().await?;
     assert_served_by(&users, "1.0.1").await?;
     scene.release("1.1.0", HEALTHY).await?;
     let status = scene.ended(1).await?;
@@ -162,7 +160,7 @@ async fn broken_primary(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "broken-primary").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&scene.canary(&json!({"stepWeight": 25}))).await?;
-    let users = scene.users()?;
+    let users = scene.users().await?;
     assert_served_by(&users, "1.0.0").await?;
     let broken = json!({"spec": {
         "strategy": {"type": "Recreate", "rollingUpdate": null},

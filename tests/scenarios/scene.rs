@@ -175,9 +175,9 @@ impl Scene {
         self.sink.received().iter().filter(|alert| alert.body.to_string().contains(words)).count()
     }
 
-    /// Users of this scenario's host.
-    pub fn users(&self) -> Result<Users> {
-        Users::start(self.testbed.gateway_address(), &self.host(), REQUESTS_PER_SECOND)
+    /// Users of this scenario's host, who come when it is served.
+    pub async fn users(&self) -> Result<Users> {
+        Users::start_when_served(self.testbed.gateway_address(), &self.host(), REQUESTS_PER_SECOND).await
     }
 
     /// The host name of this scenario's application.

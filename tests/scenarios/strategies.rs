@@ -60,8 +60,7 @@ async fn without_mesh(testbed: Arc<Testbed>) -> Result<()> {
         let selector = selector_of(&scene, service).await?;
         ensure!(selector == json!({"app": pods}), "Service {service} selects {selector}");
     }
-    let failed = users.failed(started);
-    ensure!(failed.is_empty(), "{} requests failed, the first: {:?}", failed.len(), failed.first());
+    users.ensure_served(started)?;
     let events = scene.events().await?;
     let text = "Advance frontend.without-mesh canary iteration 2/3";
     ensure!(events.iter().any(|event| event == text), "no Event {text:?} in {events:?}");
@@ -78,7 +77,7 @@ async fn skipped(testbed: Arc<Testbed>) -> Result<()> {
     canary["spec"]["skipAnalysis"] = json!(true);
     canary["spec"]["progressDeadlineSeconds"] = json!(10);
     scene.initialize(&canary).await?;
-    let users = scene.users()?;
+    let users = scene.users().await?;
     let primaries = scene.record_primary_images();
     scene.release("1.1.0", &[("ERROR_RATE", "0.5")]).await?;
     let status = scene.reach(Phase::Succeeded).await?;
@@ -102,7 +101,7 @@ async fn suspended(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "suspended").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&scene.canary(&json!({}))).await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     scene.reach_when("weight 20", |status| status.canary_weight == 20).await?;
     scene.patch_canary(&json!({"spec": {"suspend": true}})).await?;
@@ -154,9 +153,7 @@ async fn reverted(testbed: Arc<Testbed>) -> Result<()> {
     // Longer than the primary's pods need to drain and go.
     tokio::time::sleep(Duration::from_secs(3)).await;
     answers(&users, "1.0.0").await?;
-    let failed = users.failed(since);
-    ensure!(failed.is_empty(), "{} requests failed, the first: {:?}", failed.len(), failed.first());
-    Ok(())
+    users.ensure_served(since)
 }
 
 async fn adopted(testbed: Arc<Testbed>) -> Result<()> {
@@ -202,7 +199,7 @@ async fn left_by_flagger(testbed: Arc<Testbed>, phase: &str) -> Result<()> {
     let events = scene.events().await?;
     ensure!(!events.iter().any(|event| event.contains("New revision")), "{events:?}");
 
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     scene.reach_when("promotion", |status| !status.history.is_empty() && status.phase == Phase::Succeeded).await?;
     ensure!(scene.weights() == [0, 50, 0], "the route went {:?}", scene.weights());

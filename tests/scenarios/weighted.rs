@@ -38,7 +38,7 @@ async fn manifest(testbed: Arc<Testbed>) -> Result<()> {
     scene.initialize(&canary).await?;
     ensure!(scene.replicas_of("frontend").await? == 0, "the idle canary has replicas");
     let started = Instant::now();
-    let users = scene.users()?;
+    let users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     watch_shares(&scene, &users, "1.1.0").await?;
     let status = scene.reach(Phase::Succeeded).await?;
@@ -50,8 +50,7 @@ async fn manifest(testbed: Arc<Testbed>) -> Result<()> {
     ensure!(status.history.first().is_some_and(|run| run.outcome == Outcome::Promoted), "{:?}", status.history);
     // Longer than the drain, so that nothing that the scale-down breaks is missed.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let failed = users.failed(started);
-    ensure!(failed.is_empty(), "{} requests failed, the first: {:?}", failed.len(), failed.first());
+    users.ensure_served(started)?;
     ensure!(users.share("1.1.0", Instant::now() - Duration::from_secs(1)) > 0.99, "users still see the old release");
     let events = scene.events().await?;
     for text in [
@@ -109,7 +108,7 @@ async fn slow(testbed: Arc<Testbed>) -> Result<()> {
 async fn refused(scene: &Scene, behaviour: Behaviour<'_>, metric: &str) -> Result<Value> {
     let _controller = scene.start_controller().await?;
     scene.initialize(&scene.canary(&json!({}))).await?;
-    let users = scene.users()?;
+    let users = scene.users().await?;
     scene.release("1.1.0", behaviour).await?;
     let status = scene.reach(Phase::Failed).await?;
     let alert = scene.alert_with("rolled back").await?;
@@ -167,7 +166,7 @@ async fn sequence(testbed: Arc<Testbed>, name: &str, analysis: Value, weights: &
         "name": "request-success-rate", "thresholdRange": {"min": 99}, "interval": "5s", "onNoData": "Pass",
     }]);
     scene.initialize(&scene.canary(&analysis)).await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     scene.reach(Phase::Succeeded).await?;
     ensure!(scene.weights() == weights, "the route went {:?}", scene.weights());
@@ -178,7 +177,7 @@ async fn newer(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "newer").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&scene.canary(&json!({"stepWeight": 25}))).await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     scene.release("1.1.0", HEALTHY).await?;
     scene.reach_when("weight 25", |status| status.canary_weight == 25).await?;
     scene.release("1.2.0", HEALTHY).await?;
@@ -196,7 +195,7 @@ async fn unseen(testbed: Arc<Testbed>) -> Result<()> {
     let scene = Scene::new(&testbed, "unseen").await?;
     let _controller = scene.start_controller().await?;
     scene.initialize(&scene.canary(&json!({"stepWeight": 50}))).await?;
-    let _users = scene.users()?;
+    let _users = scene.users().await?;
     let primaries = scene.record_primary_images();
     scene.release("1.1.0", HEALTHY).await?;
     let status = scene

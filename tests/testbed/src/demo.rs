@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde_json::json;
-use serin_testbed::{Hit, Options, Received, Sink, Testbed, Users, wait_until};
+use serin_testbed::{Options, Received, Sink, Testbed, Users, wait_until};
 
 use screen::{Screen, Tone};
 use watcher::{Ending, Watcher};
@@ -176,11 +176,8 @@ impl Demo {
 
     /// Users come as soon as the gateway answers.
     async fn let_users_in(&mut self) -> Result<Users> {
-        let start = || Users::start(self.testbed.gateway_address(), "frontend.example", REQUESTS_PER_SECOND);
-        let first = start()?;
-        wait_until("the first answer to a user", PATIENCE, async || first.snapshot().into_iter().find(Hit::is_success))
-            .await?;
-        let users = start()?;
+        let gateway = self.testbed.gateway_address();
+        let users = Users::start_when_served(gateway, "frontend.example", REQUESTS_PER_SECOND).await?;
         let text = format!("{REQUESTS_PER_SECOND} real requests per second through Envoy from now on");
         self.watcher.screen.tell(Tone::Plain, "users", &text);
         Ok(users)

@@ -5,13 +5,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::header::HOST;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::wait_until;
+
 /// A user waits this long for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a host may take until it is served.
+const SERVED_WITHIN: Duration = Duration::from_secs(60);
+/// After so many good answers in a row a host is served.
+const SERVED_AFTER: usize = 10;
 
 /// One request that a user made.
 #[derive(Clone, Debug)]
@@ -67,6 +73,24 @@ impl Users {
         Ok(Self { hits, generator })
     }
 
+    /// The same, as soon as the gateway serves this host: its data plane takes a route some time after the route is
+    /// accepted, and a first user who meets nobody has lost nothing.
+    ///
+    /// # Errors
+    /// It is not served within a minute.
+    pub async fn start_when_served(gateway: SocketAddr, host: &str, requests_per_second: f64) -> Result<Self> {
+        let first = Self::start(gateway, host, requests_per_second)?;
+        wait_until(&format!("answers to users of {host}"), SERVED_WITHIN, async || {
+            let hits = first.snapshot();
+            let latest: Vec<_> = hits.iter().rev().take(SERVED_AFTER).collect();
+            let is_served = latest.len() == SERVED_AFTER && latest.iter().all(|hit| hit.is_success());
+            ensure!(is_served, "the last of {} answers was {:?}", hits.len(), hits.last());
+            Ok(())
+        })
+        .await?;
+        Self::start(gateway, host, requests_per_second)
+    }
+
     /// All requests that are answered (or given up) so far, in the order of their answers.
     pub fn snapshot(&self) -> Vec<Hit> {
         lock(&self.hits).clone()
@@ -89,6 +113,17 @@ impl Users {
         let mut hits = self.since(since);
         hits.retain(|hit| !hit.is_success());
         hits
+    }
+
+    /// Makes sure that every request since then succeeded.
+    ///
+    /// # Errors
+    /// How many did not, and when the first was sent.
+    pub fn ensure_served(&self, since: Instant) -> Result<()> {
+        let failed = self.failed(since);
+        let Some(first) = failed.first() else { return Ok(()) };
+        let after = first.at.duration_since(since);
+        bail!("{} of {} requests failed, the first {after:.2?} later: {first:?}", failed.len(), self.since(since).len())
     }
 
     /// No more requests from now on; what was recorded stays.
