@@ -49,6 +49,15 @@ pub(super) fn update(
     }
 }
 
+/// Whether all that is new is what is said, not what is so.
+pub(super) fn differ_in_words_only(before: &[Condition], after: &[Condition]) -> bool {
+    let is_same = |(before, after): (&Condition, &Condition)| {
+        (&before.kind, &before.status, &before.reason, before.observed_generation)
+            == (&after.kind, &after.status, &after.reason, after.observed_generation)
+    };
+    before != after && before.len() == after.len() && before.iter().zip(after).all(is_same)
+}
+
 fn set(
     status: &mut CanaryStatus,
     generation: i64,

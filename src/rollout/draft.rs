@@ -12,6 +12,9 @@ use crate::api::status::{AlertField, AlertRecord, CanaryStatus};
 /// Longest time that connections get to drain between traffic leaving the canary and its scale-down.
 const DRAIN_SECONDS: i64 = 5;
 
+/// What is waited for changes with every pod; it is told at most so often.
+const WORDS_SECONDS: i64 = 5;
+
 /// Alerts that are kept where none can be sent; the oldest go first.
 const OWED_ALERTS_LIMIT: usize = 20;
 
@@ -184,12 +187,36 @@ impl<'a> Draft<'a> {
         asked && self.primary_can_serve()
     }
 
+    /// Where nothing but the words of what goes on would be written, and others were written only just, they wait: most of
+    /// what is waited for is there before.
+    fn put_off_words(&mut self) {
+        let before = self.snapshot.status;
+        let goes_on = matches!(self.progress, Progress::Going(_));
+        if !goes_on || !conditions::differ_in_words_only(&before.conditions, &self.status.conditions) {
+            return;
+        }
+        let written = before.conditions.iter().filter_map(|condition| condition.last_update_time).max();
+        // Words from the future come from a clock that was set back.
+        let Some(written) = written.filter(|written| *written <= self.now()) else { return };
+        let due = time::after(written, TimeDelta::seconds(WORDS_SECONDS));
+        if self.now() >= due {
+            return;
+        }
+        let words = std::mem::replace(&mut self.status.conditions, before.conditions.clone());
+        if self.status == *before {
+            self.look_again(due);
+        } else {
+            self.status.conditions = words;
+        }
+    }
+
     /// Closes the decision: conditions, timestamps, a commit where the status changed and none was placed, and what no
     /// traffic may wait for.
     pub(super) fn finish(mut self) -> Decision {
         let canary = self.snapshot.canary;
         let serves = self.serves_what_is_asked_for();
         conditions::update(&mut self.status, canary.generation, &self.progress, serves, self.snapshot.now);
+        self.put_off_words();
         commit_if_changed(self.snapshot.status, &mut self.status, &mut self.actions, self.snapshot.now);
         if !canary.deleting && canary.revert_on_deletion != canary.has_finalizer {
             self.actions.push(Action::Finalizer(canary.revert_on_deletion));

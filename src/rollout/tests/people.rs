@@ -1,5 +1,7 @@
 //! What people see and what they ask for: conditions, events, alerts, suspension, deletion, bad specs.
 
+use chrono::TimeDelta;
+
 use super::canaries::weighted;
 use super::world::{Metrics, World, image};
 use crate::api::checked::Severity;
@@ -45,6 +47,38 @@ fn conditions_tell_the_truth_in_every_phase() {
         (Phase::Terminating, on_its_way),
     ];
     assert_eq!(seen, expected);
+}
+
+/// The words change with every pod; each time they are written, everybody who watches the Canary hears of it.
+#[test]
+fn what_is_waited_for_is_told_every_five_seconds_and_what_is_so_at_once() {
+    let mut world = World::initialized(weighted(&[10, 20]), image(1));
+    world.conditions.pods_ready_after = None;
+    world.apply(image(2));
+    world.run_until(|world| world.status.phase == Phase::Progressing);
+    let (begun, mut told) = (world.now, Vec::new());
+    for second in 0..=16 {
+        world.now = begun + TimeDelta::seconds(second);
+        if second == 8 {
+            world.edit(|canary| canary.analysis.threshold = 5);
+        }
+        let mut seen = world.seen();
+        if let Some(Ok(target)) = &mut seen.target {
+            target.readiness.message = format!("{second} of 20 pods are ready");
+        }
+        let decision = world.decide(&seen).0;
+        if decision.actions.contains(&Action::CommitStatus) {
+            world.status = decision.status;
+            let words = world.status.conditions.iter().find(|condition| condition.kind == "Ready").unwrap();
+            told.push((second, words.message.rsplit(": ").next().unwrap_or_default().to_owned()));
+        } else {
+            assert_eq!(decision.status, world.status, "{second}");
+            let due = begun + TimeDelta::seconds(if second < 5 { 5 } else { second + 5 });
+            assert!(decision.next.is_some_and(|next| next <= due), "nobody looks again after second {second}");
+        }
+    }
+    let expected = [5, 8, 13].map(|second| (second, format!("{second} of 20 pods are ready")));
+    assert_eq!(told, expected);
 }
 
 /// Pipelines look for these.

@@ -410,7 +410,8 @@ impl World {
         decision
     }
 
-    fn decide(&self, seen: &Seen) -> (Decision, bool) {
+    /// What follows from what is seen, and whether anything was measured for it.
+    pub(super) fn decide(&self, seen: &Seen) -> (Decision, bool) {
         if let Some(problem) = &self.conditions.invalid {
             return (refuse(&self.status, self.canary.generation, problem, self.now), false);
         }

@@ -92,7 +92,7 @@ fn killed_in_the_rollback() -> Plan {
 
 /// The process dies when it takes what was sent out of the status.
 fn killed_while_telling() -> Plan {
-    let crash = What::CrashAtWrite(5, Crash::Before);
+    let crash = What::CrashAtWrite(4, Crash::Before);
     story(weights(), vec![(-0.1, crash), (0.0, GOOD), (30.0, What::Edit(Edit::Threshold(3)))])
 }
 
