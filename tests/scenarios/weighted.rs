@@ -37,8 +37,8 @@ async fn manifest(testbed: Arc<Testbed>) -> Result<()> {
     }
     scene.initialize(&canary).await?;
     ensure!(scene.replicas_of("frontend").await? == 0, "the idle canary has replicas");
-    let started = Instant::now();
     let users = scene.users().await?;
+    let started = Instant::now();
     scene.release("1.1.0", HEALTHY).await?;
     watch_shares(&scene, &users, "1.1.0").await?;
     let status = scene.reach(Phase::Succeeded).await?;

@@ -72,8 +72,7 @@ async fn share_is(users: &Users, expected: f64, since: Instant) -> Result<()> {
     let hits = users.since(since);
     let share = users.share("green", since);
     let band = 5.0 * (expected * (1.0 - expected) / hits.len() as f64).sqrt();
-    let failed = users.failed(since);
-    ensure!(failed.is_empty(), "{} of {} requests failed: {:?}", failed.len(), hits.len(), failed.first());
+    users.ensure_served(since)?;
     ensure!((share - expected).abs() <= band, "green has {share:.3}, not {expected} ± {band:.3}");
     println!("green has {share:.3} of {} requests; expected {expected} ± {band:.3}", hits.len());
     Ok(())
@@ -185,8 +184,8 @@ async fn deletion_hurts_nobody(testbed: &Testbed) -> Result<()> {
         Ok(())
     })
     .await?;
-    let (failed, all) = (users.failed(start), users.since(start).len());
-    ensure!(failed.is_empty(), "{} of {all} requests failed: {:?}", failed.len(), failed.first());
+    users.ensure_served(start)?;
+    let all = users.since(start).len();
     println!("scaling up, down and a restart: none of {all} requests failed, in {:?}", start.elapsed());
     Ok(())
 }
@@ -232,8 +231,8 @@ async fn outages_pass(testbed: &Testbed) -> Result<()> {
     wait_until("the API server", TIMEOUT, async || testbed.kubectl(&scale).await).await?;
     let back = start.elapsed();
     wait_for_deployment(testbed, "blue", 3).await?;
-    let (failed, all) = (users.failed(start), users.since(start).len());
-    ensure!(failed.is_empty(), "{} of {all} requests failed: {:?}", failed.len(), failed.first());
+    users.ensure_served(start)?;
+    let all = users.since(start).len();
     println!(
         "the API server was back after {back:?}, a scaling done after {:?}; none of {all} requests failed",
         start.elapsed()
