@@ -18,7 +18,7 @@ use crate::api::checked::{ObjectKey, ValidatedCanary};
 use crate::api::status::{AlertRecord, CanaryStatus};
 use crate::rollout::object::find;
 use crate::rollout::ownership::FIELD_MANAGER;
-use crate::rollout::{Action, Decision, Intent, Revision, Scale, Write, status_patch};
+use crate::rollout::{Action, Decision, Intent, Repair, Revision, Scale, Write, status_patch};
 use crate::routing;
 use crate::workload::{self, ConfigKind, Remains};
 
@@ -32,8 +32,8 @@ pub struct CarriedOut {
     pub committed: bool,
     /// Alerts that are to be sent now.
     pub alerts: Vec<AlertRecord>,
-    /// A Service or an autoscaler that could not be kept as it should be; everything else was done.
-    pub impediment: Option<ClusterError>,
+    /// What could not be kept as it should be, and why; everything else was done.
+    pub impediment: Option<(Repair, ClusterError)>,
     /// Why the rest was not done: a write failed, was refused by its precondition, or this process does not lead any
     /// more.
     pub failure: Option<ClusterError>,
@@ -92,13 +92,15 @@ impl Cluster {
                 Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
                     self.write_primary(canary, decided).await?;
                 }
-                Action::Services { .. } | Action::Autoscaler { .. } if open => {
-                    match self.send_all(&self.plan(canary, observed, action)?).await {
-                        Err(refusal) if refusal.is_refusal() => done.impediment = Some(refusal),
-                        sent => sent?,
+                planned => {
+                    let sent = self.send_all(&self.plan(canary, observed, planned)?).await;
+                    match (planned.repair(), sent) {
+                        (Some(repair), Err(refusal)) if open && refusal.is_refusal() => {
+                            done.impediment = Some((repair, refusal));
+                        }
+                        (_, sent) => sent?,
                     }
                 }
-                planned => self.send_all(&self.plan(canary, observed, planned)?).await?,
             }
         }
         Ok(())

@@ -67,6 +67,10 @@ pub enum Mistake {
     TellNobody,
     /// Alerts are taken out of the status after they were sent.
     SendBeforeTaking,
+    /// What was refused to be repaired counts as done where it was not tried.
+    ForgetTheRefusal,
+    /// The autoscaler is brought up to date where the primary is written, and not again.
+    ForgetTheAutoscaler,
     /// Conditions have no words.
     SayNothing,
     /// `Ready` in mid-run.
@@ -170,6 +174,9 @@ fn misorder(mistake: Mistake, snapshot: &Snapshot<'_>, decision: &mut Decision) 
         Mistake::ScaleDownFirst if rolls_back => actions.insert(0, Action::ScaleTarget(Scale::Zero)),
         Mistake::ForgetTheScaleDown => actions.retain(|action| *action != Action::ScaleTarget(Scale::Zero)),
         Mistake::ForgetTheServices => actions.retain(|action| !matches!(action, Action::Services { .. })),
+        Mistake::ForgetTheAutoscaler if !actions.iter().any(|action| matches!(action, Action::PromotePrimary(_))) => {
+            actions.retain(|action| !matches!(action, Action::Autoscaler { update: true }));
+        }
         Mistake::ForgetTheMark => {
             for action in actions {
                 if let Action::Route(Intent { withdrawn, .. }) = action {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::api::checked::ObjectKey;
+use crate::rollout::Repair;
 
 /// Delay after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
@@ -23,17 +24,36 @@ struct Failing {
     count: u32,
     /// What a person has to mend, if that is what it takes.
     problem: Option<String>,
+    /// What was refused to be repaired, if everything else was done.
+    repair: Option<Repair>,
 }
 
 impl Failures {
     /// Counts a failure and says how long to wait before the next try. `problem` is what a person has to mend; where a
     /// failure has none, that of the one before is kept.
     pub fn failed(&self, key: &ObjectKey, problem: Option<String>) -> Duration {
+        self.count(key, problem, None)
+    }
+
+    /// Counts a refused repair, beside which everything else was done, and says how long to wait before the next try.
+    pub fn impeded(&self, key: &ObjectKey, repair: Repair, problem: Option<String>) -> Duration {
+        self.count(key, problem, Some(repair))
+    }
+
+    fn count(&self, key: &ObjectKey, problem: Option<String>, repair: Option<Repair>) -> Duration {
         let mut failing = self.failing();
         let failing = failing.entry(key.clone()).or_default();
         failing.count = failing.count.saturating_add(1);
-        failing.problem = problem.or(failing.problem.take());
+        if problem.is_some() {
+            failing.problem = problem;
+            failing.repair = repair;
+        }
         delay(key, failing.count)
+    }
+
+    /// The repair that was refused when the object was last looked at.
+    pub fn repair(&self, key: &ObjectKey) -> Option<Repair> {
+        self.failing().get(key).and_then(|failing| failing.repair)
     }
 
     /// What a person has to mend before the object's next pass can succeed, as far as is known.
@@ -104,6 +124,23 @@ mod tests {
         assert_eq!(failures.problem(&key).as_deref(), Some("no quota"));
         assert!(failures.clear(&key));
         assert_eq!((failures.problem(&key), failures.clear(&key)), (None, false));
+    }
+
+    #[test]
+    fn a_refused_repair_is_known_until_something_else_is_to_be_mended() {
+        let key = ObjectKey::new("default", "frontend");
+        let failures = Failures::default();
+        let some = |problem: &str| Some(problem.to_owned());
+        let known = |failures: &Failures| (failures.problem(&key), failures.repair(&key));
+        failures.impeded(&key, Repair::Services, some("a policy"));
+        assert_eq!(known(&failures), (some("a policy"), Some(Repair::Services)));
+        failures.failed(&key, None);
+        assert_eq!(known(&failures), (some("a policy"), Some(Repair::Services)));
+        failures.failed(&key, some("no quota"));
+        assert_eq!(known(&failures), (some("no quota"), None));
+        failures.impeded(&key, Repair::Autoscaler, some("a policy"));
+        assert!(failures.clear(&key));
+        assert_eq!(known(&failures), (None, None));
     }
 
     #[test]

@@ -106,13 +106,16 @@ async fn refuse(
 
 /// Has a Canary say what a person must mend before its pass can succeed, and returns how long it is left alone.
 pub async fn failed(context: &Arc<Context>, key: &ObjectKey, failure: &PassError) -> Duration {
-    let problem = failure.problem();
-    if let Some(problem) = &problem
-        && let Err(error) = tell(context, key, problem).await
-    {
+    let problem = tell_problem(context, key, failure).await;
+    context.failures.failed(key, problem)
+}
+
+async fn tell_problem(context: &Arc<Context>, key: &ObjectKey, failure: &PassError) -> Option<String> {
+    let problem = failure.problem()?;
+    if let Err(error) = tell(context, key, &problem).await {
         warn!(canary = %key, %error, "the Canary could not be told why its pass failed");
     }
-    context.failures.failed(key, problem)
+    Some(problem)
 }
 
 async fn tell(context: &Arc<Context>, key: &ObjectKey, problem: &str) -> Result<(), PassError> {
@@ -174,7 +177,13 @@ async fn run(
     if let Some(failure) = done.failure {
         return Err(failure.into());
     }
-    let Some(refusal) = done.impediment else { return Ok(Passed { next: decision.next, impeded: false }) };
-    let again = clock::now() + failed(context, &canary.key, &refusal.into()).await;
+    let Some((repair, refusal)) = done.impediment else {
+        let undone = context.failures.repair(&canary.key).is_some_and(|repair| decision.leaves_undone(repair));
+        #[cfg(test)]
+        let undone = undone && !mistakes::is_made(Mistake::ForgetTheRefusal);
+        return Ok(Passed { next: decision.next, impeded: undone });
+    };
+    let problem = tell_problem(context, &canary.key, &refusal.into()).await;
+    let again = clock::now() + context.failures.impeded(&canary.key, repair, problem);
     Ok(Passed { next: Some(decision.next.map_or(again, |next| next.min(again))), impeded: true })
 }

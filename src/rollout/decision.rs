@@ -18,6 +18,14 @@ pub struct Decision {
     pub next: Option<DateTime<Utc>>,
 }
 
+impl Decision {
+    /// Whether a repair that was refused stays undone although all of this was done: it was not tried here, and a later
+    /// pass will.
+    pub fn leaves_undone(&self, repair: Repair) -> bool {
+        self.next.is_some() && !self.actions.iter().any(|action| action.repair() == Some(repair))
+    }
+}
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -49,6 +57,26 @@ pub enum Action {
     Revert,
     /// Write the status without its pending alerts, then send them: each at most once, whatever restarts.
     SendAlerts,
+}
+
+impl Action {
+    /// What it repairs, if that is all it does: users of a route that is there don't wait for it.
+    pub fn repair(&self) -> Option<Repair> {
+        match self {
+            Self::Services { .. } => Some(Repair::Services),
+            Self::Autoscaler { .. } => Some(Repair::Autoscaler),
+            _ => None,
+        }
+    }
+}
+
+/// What stands beside the route, and can be repaired while all else goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// The Services.
+    Services,
+    /// The primary's autoscaler.
+    Autoscaler,
 }
 
 /// Where traffic shall go.

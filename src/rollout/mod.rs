@@ -28,7 +28,7 @@ mod time;
 mod write;
 
 pub use decide::{Needs, decide, needs};
-pub use decision::{Action, Decision, Intent, Notice, NoticeKind, Scale};
+pub use decision::{Action, Decision, Intent, Notice, NoticeKind, Repair, Scale};
 pub use impeded::{impeded, retried};
 pub use invalid::{let_go, refuse};
 pub use snapshot::{Readiness, Revision, Seen, Snapshot, Target, Traffic};

@@ -30,6 +30,10 @@ pub(super) fn decide(draft: &mut Draft<'_>, target: &Target) {
         return;
     }
     keep_users_served(draft, target, current);
+    if written && current {
+        // Nobody knows whether the pass that wrote the primary got this far.
+        draft.act(Action::Autoscaler { update: true });
+    }
     if draft.snapshot.canary.suspended {
         draft.status.not_ready_since = None;
         draft.progress("Suspended: clear spec.suspend to go on");

@@ -60,6 +60,15 @@ pub fn stories() -> Vec<(&'static str, Plan)> {
             vec![release(Quality::Good), happening(14, What::CrashPods(Side::Primary, Some(Duration::from_secs(5))))],
         ),
         (
+            "a repair is refused in mid-run",
+            shape(weights.clone()),
+            vec![
+                release(Quality::Failing),
+                happening(1, What::ServicesRefused(Duration::from_secs(30))),
+                happening(2, What::EditService),
+            ],
+        ),
+        (
             "suspended and resumed",
             shape(weights.clone()),
             vec![

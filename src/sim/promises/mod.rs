@@ -188,6 +188,10 @@ pub struct Promises {
     is_scaled_by_hand: bool,
     /// When somebody else last changed the route.
     last_edit_of_route: Option<Instant>,
+    /// When people last wrote the autoscaler.
+    last_edit_of_autoscaler: Option<Instant>,
+    /// The write that was refused, and to which process, if no Service was written since: only Services are refused.
+    refused_repair: Option<(String, String)>,
     /// When Services went, by their names.
     services_gone: BTreeMap<String, Instant>,
     /// The Canary whose status was read last, and the status: the same one is asked for again and again.
@@ -214,6 +218,8 @@ impl Promises {
             requests: 0,
             is_scaled_by_hand: false,
             last_edit_of_route: None,
+            last_edit_of_autoscaler: None,
+            refused_repair: None,
             services_gone: BTreeMap::new(),
             last_read: RefCell::default(),
             last_asked: RefCell::default(),
@@ -271,11 +277,10 @@ impl Promises {
             "ConfigMap" if by_serin => self.config_written(record),
             "Event" if by_serin => self.event_written(record),
             "Canary" => self.canary_edited(record),
-            "Service" if record.after.is_none() => {
-                self.services_gone.insert(record.id.key.name.clone(), Instant::now());
-            }
+            "Service" => self.service_written(record),
             "Deployment" | "ConfigMap" => self.learn_revision(record),
             "HorizontalPodAutoscaler" | "MetricTemplate" | "AlertProvider" if by_serin => self.foreign_written(record),
+            "HorizontalPodAutoscaler" => self.autoscaler_edited(record),
             _ => {}
         }
     }
@@ -288,6 +293,11 @@ impl Promises {
     /// A request of the controller was answered with 403.
     pub fn forbidden(&mut self, what: &str) {
         self.keep(Promise::LeastPrivilege, false, || format!("{what} is not allowed"));
+    }
+
+    /// A request of a process was answered with 422.
+    pub fn refused(&mut self, process: &str, what: &str) {
+        self.refused_repair = Some((what.to_owned(), process.to_owned()));
     }
 
     fn keep(&mut self, promise: Promise, kept: bool, what: impl FnOnce() -> String) {

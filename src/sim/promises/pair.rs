@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Promise, Promises, name_of};
 use crate::api::status::Phase;
@@ -148,6 +149,38 @@ impl Promises {
         let told = || format!("the primary gets {}: {:?}", image(after), self.analysed);
         let what = told();
         self.keep(Promise::OnlyWhatWasAnalysedIsPromoted, allowed, || what);
+    }
+
+    pub(super) fn service_written(&mut self, record: &WriteRecord) {
+        self.refused_repair = None;
+        if record.after.is_none() {
+            self.services_gone.insert(record.id.key.name.clone(), Instant::now());
+        }
+    }
+
+    /// Somebody else wrote the autoscaler.
+    pub(super) fn autoscaler_edited(&mut self, record: &WriteRecord) {
+        let spec = |object: &Option<Arc<Value>>| object.as_ref().and_then(|object| object.get("spec").cloned());
+        if spec(&record.before) != spec(&record.after) {
+            self.last_edit_of_autoscaler = Some(Instant::now());
+        }
+    }
+
+    /// A revision was promoted, and the autoscaler that was asked for with it came along.
+    pub(super) fn autoscaler_follows(&mut self, revision: &str) {
+        let name = &self.pair.canary.name;
+        let bounds = |name: &str| {
+            let autoscaler = self.now("autoscaling/v2", "HorizontalPodAutoscaler", name)?;
+            Some((integer(&autoscaler, "/spec/minReplicas"), integer(&autoscaler, "/spec/maxReplicas")))
+        };
+        let Some(asked) = bounds(name) else { return };
+        let has = bounds(&format!("{name}-primary"));
+        let was_just_edited = self.last_edit_of_autoscaler.is_some_and(|edited| edited.elapsed() <= self.view_age());
+        let has_moved_on = self.asked_for().is_none_or(|(id, _)| id != revision);
+        let kept = has == Some(asked) || was_just_edited || has_moved_on;
+        self.keep(Promise::NoRevisionIsLost, kept, || {
+            format!("{revision} is promoted, and its pods are bounded by {has:?} instead of {asked:?}")
+        });
     }
 
     pub(super) fn config_written(&mut self, record: &WriteRecord) {

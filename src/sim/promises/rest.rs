@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::pair::Content;
+use super::status::write_refused;
 use super::{Promise, Promises};
 use crate::api::status::{CanaryStatus, Outcome, Phase};
 use crate::rollout::object::{integer, items, text};
@@ -26,6 +27,9 @@ impl Promises {
         let status = self.committed().ok_or("the Canary is gone")?;
         if self.waits_for_people(&status) {
             return Ok(());
+        }
+        if let Some(refused) = write_refused(&status) {
+            return Err(format!("still refused: {refused}"));
         }
         let phase = status.phase;
         if !matches!(phase, Phase::Initialized | Phase::Succeeded | Phase::Failed) {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Moment, Promise, Promises, Question, name_of};
 use crate::api::duration::parse_seconds;
-use crate::api::status::{CanaryStatus, Outcome, Phase};
+use crate::api::status::{CanaryStatus, Condition, Outcome, Phase};
 use crate::rollout::object::{integer, items, text};
 use crate::sim::api_server::WriteRecord;
 
@@ -108,6 +108,12 @@ impl Promises {
         self.explains_itself(after, &new);
         self.owes(&old, &new);
         self.ready_is_true(&new);
+        self.refusal_is_told(&record.user, after, &old, &new);
+        if let Some(run) = new.history.first().filter(|run| run.outcome == Outcome::Promoted)
+            && old.history.first() != Some(run)
+        {
+            self.autoscaler_follows(&run.revision);
+        }
         if new.phase == Phase::Promoting && old.phase != Phase::Promoting {
             self.promotes(after, &old, &new);
         } else if new.phase == Phase::Failed && old.phase != Phase::Failed {
@@ -254,6 +260,16 @@ impl Promises {
         });
     }
 
+    /// What a process was refused is told until it is done. Nobody tries it while the Canary is suspended.
+    fn refusal_is_told(&mut self, process: &str, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
+        let Some((write, refused)) = &self.refused_repair else { return };
+        let was_told = write_refused(old).is_some() && refused == process;
+        let is_suspended = canary.pointer("/spec/suspend") == Some(&Value::Bool(true));
+        let kept = !was_told || is_suspended || new.conditions.iter().any(is_stalled);
+        let what = format!("{write} was refused and not done since, which is not told any more");
+        self.keep(Promise::EveryDecisionExplainsItself, kept, || what);
+    }
+
     fn ready_is_true(&mut self, status: &CanaryStatus) {
         let ready = status.conditions.iter().any(|one| one.kind == "Ready" && one.status == "True");
         if ready {
@@ -261,6 +277,16 @@ impl Promises {
             self.keep(Promise::ReadyTellsTheTruth, serves, || "Ready, and the primary can't serve".to_owned());
         }
     }
+}
+
+fn is_stalled(condition: &Condition) -> bool {
+    condition.kind == "Stalled" && condition.status == "True"
+}
+
+/// What was refused to be written, if the Canary says so.
+pub(super) fn write_refused(status: &CanaryStatus) -> Option<&str> {
+    let refused = status.conditions.iter().find(|one| is_stalled(one) && one.reason == "WriteRefused");
+    refused.map(|one| one.message.as_str())
 }
 
 fn interval(canary: &Value) -> TimeDelta {

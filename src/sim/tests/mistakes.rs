@@ -115,6 +115,18 @@ fn overtaken() -> Plan {
     story(weights(), vec![(0.0, GOOD), (PROMOTION - 2.0, lag), (PROMOTION - 1.0, newer)])
 }
 
+/// The canary's Service is changed, and nobody may repair it for longer than the run takes.
+fn repair_refused() -> Plan {
+    let refused = What::ServicesRefused(seconds(40));
+    story(weights(), vec![(0.0, GOOD), (1.0, refused), (2.0, What::EditService)])
+}
+
+/// The process dies when it has written the primary, and the autoscaler of the new image is still to come.
+fn killed_before_the_autoscaler() -> Plan {
+    let crash = What::CrashAtWrite(2, Crash::After);
+    story(Shape { has_autoscaler: true, ..weights() }, vec![(0.0, GOOD), (PROMOTION - 0.3, crash)])
+}
+
 fn two_processes() -> Plan {
     story(Shape { elects_leader: true, ..weights() }, vec![(0.0, GOOD)])
 }
@@ -156,6 +168,8 @@ fn rows() -> Vec<(Mistake, Story, Promise)> {
         (M::RetryTheRefused, rolled_back, P::RefusedNeverRisesAgain),
         (M::ScaleDownFirst, rolled_back, P::PodsStayWhileThereIsTraffic),
         (M::UnguardedScale, a_late_scale_down, P::PodsStayWhileThereIsTraffic),
+        (M::ForgetTheAutoscaler, killed_before_the_autoscaler, P::NoRevisionIsLost),
+        (M::ForgetTheRefusal, repair_refused, P::EveryDecisionExplainsItself),
         (M::TellTwice, promoted, P::EveryDecisionExplainsItself),
         (M::TellNobody, rolled_back, P::EveryDecisionExplainsItself),
         (M::SendBeforeTaking, killed_while_telling, P::EveryDecisionExplainsItself),

@@ -141,12 +141,13 @@ impl Chance {
     }
 
     fn by_hand(&mut self) -> What {
-        match self.0.u32(0..8) {
+        match self.0.u32(0..9) {
             0 => What::DeleteCanary(self.seconds(0, 20)),
             1 => What::DeleteTarget(self.seconds(0, 20)),
             2 | 3 => What::EditRoute(self.0.u32(0..=100)),
             4 => What::DeleteRoute,
             5 | 6 => What::DeletePrimary,
+            7 => What::EditService,
             _ => What::ScaleTarget(self.0.u32(0..=3)),
         }
     }
@@ -181,10 +182,11 @@ impl Chance {
 
     fn api_fault(&mut self) -> What {
         let (share, time) = (self.pick(&[1, 2, 5]), self.seconds(1, 20));
-        match self.0.u32(0..6) {
+        match self.0.u32(0..7) {
             0 | 1 => What::ApiAnswers(self.pick(&[409, 410, 429, 500, 503, 504]), share, time),
             2 => What::ApiBreaks(share, time),
             3 => What::ApiLosesAnswers(share, time),
+            4 => What::ServicesRefused(time),
             _ => What::ApiSlow(self.seconds(0, 12), time),
         }
     }

@@ -135,6 +135,9 @@ impl Git {
     }
 
     fn apply_target(&self) {
+        if self.shape.has_autoscaler {
+            self.apply(manifests::autoscaler(self.image));
+        }
         self.apply(manifests::target(&self.shape, self.image, self.quality));
     }
 
@@ -167,6 +170,13 @@ impl Git {
             backend["weight"] = json!(if is_canary { weight } else { 100_u32.saturating_sub(weight) });
         }
         let _ = self.server.patch(&id, &json!({"spec": {"rules": rules}}));
+    }
+
+    /// Somebody gives the canary's Service another label.
+    pub fn edit_service(&self) {
+        let name = format!("{NAME}-canary");
+        let id = ResourceId::new("v1", "Service", ObjectKey::new(NAMESPACE, name));
+        let _ = self.server.patch(&id, &json!({"metadata": {"labels": {"app": "somebody-else"}}}));
     }
 
     /// Somebody deletes what Serin made.

@@ -277,6 +277,7 @@ impl World {
             What::EditRoute(weight) => git.edit_route(*weight),
             What::DeleteRoute => git.delete_generated("gateway.networking.k8s.io/v1", "HTTPRoute", NAME),
             What::DeletePrimary => git.delete_generated("apps/v1", "Deployment", &workload(Side::Primary)),
+            What::EditService => git.edit_service(),
             What::ScaleTarget(replicas) => {
                 lock(&self.promises).scaled_by_hand();
                 git.scale(*replicas);

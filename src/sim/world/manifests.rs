@@ -173,6 +173,20 @@ pub fn config(number: u32) -> Value {
     })
 }
 
+/// The target's autoscaler: each image asks for bounds of its own.
+pub fn autoscaler(image: u32) -> Value {
+    json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME},
+            "minReplicas": 2,
+            "maxReplicas": 4 + image,
+        },
+    })
+}
+
 /// Everything else that is there from the beginning and does not change.
 pub fn surroundings(shape: &Shape) -> Vec<Value> {
     let mut objects = vec![json!({
@@ -183,18 +197,6 @@ pub fn surroundings(shape: &Shape) -> Vec<Value> {
     })];
     if shape.checks.has_template {
         objects.push(template());
-    }
-    if shape.has_autoscaler {
-        objects.push(json!({
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": NAME, "namespace": NAMESPACE},
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME},
-                "minReplicas": 2,
-                "maxReplicas": 4,
-            },
-        }));
     }
     if shape.has_broken_neighbour {
         objects.push(neighbour());

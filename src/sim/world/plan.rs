@@ -194,6 +194,8 @@ pub enum What {
     DeleteRoute,
     /// Somebody deletes the primary.
     DeletePrimary,
+    /// Somebody changes the canary's Service.
+    EditService,
     /// Somebody scales the target by hand.
     ScaleTarget(u32),
     /// The pods of a side crash, and come back after this time; `None` is not before the faults stop.
@@ -208,6 +210,8 @@ pub enum What {
     ControllerManagerStops(Duration),
     /// The API server answers this HTTP status to one in so many requests.
     ApiAnswers(u16, u32, Duration),
+    /// The API server refuses what is written to Services.
+    ServicesRefused(Duration),
     /// One in so many requests breaks before it is sent.
     ApiBreaks(u32, Duration),
     /// One in so many requests is done, and breaks before the answer.
@@ -289,6 +293,7 @@ impl What {
             | Self::GatewayStops(time)
             | Self::ControllerManagerStops(time)
             | Self::ApiAnswers(_, _, time)
+            | Self::ServicesRefused(time)
             | Self::ApiBreaks(_, time)
             | Self::ApiLosesAnswers(_, time)
             | Self::ApiSlow(_, time)

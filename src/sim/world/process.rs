@@ -117,14 +117,17 @@ fn connect(network: &Network, name: &str, wire: &Arc<Wire>, telemetry: &Telemetr
     let caller =
         Caller { user: name.to_owned(), rules: Some(roles::shipped().to_vec()), interposer: Some(wire.clone()) };
     let connection = network.server.service(caller);
-    let promises = network.promises.clone();
+    let (promises, process) = (network.promises.clone(), Arc::<str>::from(name));
     let watched = tower::service_fn(move |request: http::Request<Body>| {
-        let (connection, promises) = (connection.clone(), promises.clone());
+        let (connection, promises, process) = (connection.clone(), promises.clone(), process.clone());
         let what = format!("{} {}", request.method(), request.uri().path());
         async move {
             let answer = connection.oneshot(request).await?;
-            if answer.status() == http::StatusCode::FORBIDDEN {
-                promises.lock().unwrap_or_else(PoisonError::into_inner).forbidden(&what);
+            let told = || promises.lock().unwrap_or_else(PoisonError::into_inner);
+            match answer.status() {
+                http::StatusCode::FORBIDDEN => told().forbidden(&what),
+                http::StatusCode::UNPROCESSABLE_ENTITY => told().refused(&process, &what),
+                _ => {}
             }
             Ok(answer)
         }

@@ -169,7 +169,7 @@ impl Weather {
                 None => {}
             }
         }
-        Fate::Request(state.plan())
+        Fate::Request(state.plan(request))
     }
 
     /// When the event of a watch arrives.
@@ -199,7 +199,7 @@ impl State {
         Some(self.at_writes.remove(index).1)
     }
 
-    fn plan(&mut self) -> Plan {
+    fn plan(&mut self, request: &RequestInfo) -> Plan {
         let now = Instant::now();
         for (what, until) in &self.faults {
             if *until <= now {
@@ -207,6 +207,7 @@ impl State {
             }
             let plan = match what {
                 What::ApiAnswers(status, share, _) => (*share, Plan::Fail(*status)),
+                What::ServicesRefused(_) if request.is_write && request.kind == "Service" => (1, Plan::Fail(422)),
                 What::ApiBreaks(share, _) => (*share, Plan::NotSent),
                 What::ApiLosesAnswers(share, _) => (*share, Plan::Lost),
                 What::ApiSlow(by, _) => (1, Plan::Delay(*by)),
@@ -232,6 +233,8 @@ fn keeps_from_telling(what: &What) -> bool {
             | What::DeleteRoute
             | What::DeletePrimary
             | What::ScaleTarget(_)
+            | What::EditService
+            | What::ServicesRefused(_)
             | What::CrashPods(..)
             | What::Prometheus(..)
             | What::GatewayStops(_)
