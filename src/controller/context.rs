@@ -44,7 +44,7 @@ impl Context {
     /// Forgets a Canary that is gone.
     pub(super) fn forget(&self, key: &ObjectKey) {
         self.index.remove(key);
-        self.failures.clear(key);
+        self.failures.forget(key);
         self.cluster.forget(key);
         self.validated.forget(key);
         self.telemetry.forget(key);

@@ -13,7 +13,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The longest delay.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Failures in a row, by object.
+/// Failures in a row, by object that was looked at.
 #[derive(Debug, Default)]
 pub struct Failures {
     failing: Mutex<HashMap<ObjectKey, Failing>>,
@@ -56,14 +56,26 @@ impl Failures {
         self.failing().get(key).and_then(|failing| failing.repair)
     }
 
-    /// What a person has to mend before the object's next pass can succeed, as far as is known.
-    pub fn problem(&self, key: &ObjectKey) -> Option<String> {
-        self.failing().get(key).and_then(|failing| failing.problem.clone())
+    /// What a person has to mend before the object's next pass can succeed, as far as is known. Of an object that this
+    /// process never looked at it is what people were told by the one before. What that was about is not known, and each
+    /// pass that repairs anything begins with the Services.
+    pub fn problem(&self, key: &ObjectKey, told: Option<&str>) -> Option<String> {
+        let mut failing = self.failing();
+        if !failing.contains_key(key) {
+            let repair = told.map(|_| Repair::Services);
+            failing.insert(key.clone(), Failing { count: 0, problem: told.map(str::to_owned), repair });
+        }
+        failing.get(key).and_then(|failing| failing.problem.clone())
     }
 
-    /// Forgets the failures of an object that succeeded or was deleted. Says whether a person was told about them.
+    /// An object succeeded. Says whether a person was told about failures.
     pub fn clear(&self, key: &ObjectKey) -> bool {
-        self.failing().remove(key).is_some_and(|failing| failing.problem.is_some())
+        self.failing().get_mut(key).is_some_and(|failing| std::mem::take(failing).problem.is_some())
+    }
+
+    /// An object was deleted.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.failing().remove(key);
     }
 
     fn failing(&self) -> MutexGuard<'_, HashMap<ObjectKey, Failing>> {
@@ -118,12 +130,12 @@ mod tests {
         let key = ObjectKey::new("default", "frontend");
         let failures = Failures::default();
         failures.failed(&key, None);
-        assert_eq!(failures.problem(&key), None);
+        assert_eq!(failures.problem(&key, None), None);
         failures.failed(&key, Some("no quota".to_owned()));
         failures.failed(&key, None);
-        assert_eq!(failures.problem(&key).as_deref(), Some("no quota"));
+        assert_eq!(failures.problem(&key, None).as_deref(), Some("no quota"));
         assert!(failures.clear(&key));
-        assert_eq!((failures.problem(&key), failures.clear(&key)), (None, false));
+        assert_eq!((failures.problem(&key, None), failures.clear(&key)), (None, false));
     }
 
     #[test]
@@ -131,7 +143,7 @@ mod tests {
         let key = ObjectKey::new("default", "frontend");
         let failures = Failures::default();
         let some = |problem: &str| Some(problem.to_owned());
-        let known = |failures: &Failures| (failures.problem(&key), failures.repair(&key));
+        let known = |failures: &Failures| (failures.problem(&key, None), failures.repair(&key));
         failures.impeded(&key, Repair::Services, some("a policy"));
         assert_eq!(known(&failures), (some("a policy"), Some(Repair::Services)));
         failures.failed(&key, None);
@@ -141,6 +153,18 @@ mod tests {
         failures.impeded(&key, Repair::Autoscaler, some("a policy"));
         assert!(failures.clear(&key));
         assert_eq!(known(&failures), (None, None));
+    }
+
+    #[test]
+    fn what_another_process_told_is_known_until_a_success() {
+        let key = ObjectKey::new("default", "frontend");
+        let failures = Failures::default();
+        let told = || failures.problem(&key, Some("no quota"));
+        assert_eq!((told().as_deref(), failures.repair(&key)), (Some("no quota"), Some(Repair::Services)));
+        assert!(failures.clear(&key));
+        assert_eq!((told(), failures.repair(&key)), (None, None));
+        failures.forget(&key);
+        assert_eq!(told().as_deref(), Some("no quota"));
     }
 
     #[test]

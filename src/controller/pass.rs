@@ -154,7 +154,7 @@ async fn run(
     let measurements = mistakes::forged(measurements);
     let snapshot = Snapshot { seen: &observation.seen, measurements: &measurements, now, ..first };
     let mut decision = rollout::decide(&snapshot);
-    if let Some(problem) = context.failures.problem(&canary.key) {
+    if let Some(problem) = context.failures.problem(&canary.key, rollout::refused(status)) {
         decision = rollout::retried(decision, status, canary.generation, &problem, now);
     }
     #[cfg(test)]

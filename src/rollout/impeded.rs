@@ -61,6 +61,14 @@ pub fn retried(
     decision
 }
 
+/// What people were told about a refused write, if nothing succeeded since.
+pub fn refused(status: &CanaryStatus) -> Option<&str> {
+    let mut conditions = status.conditions.iter();
+    let told =
+        conditions.find(|one| one.kind == conditions::STALLED && one.status == "True" && one.reason == REASON)?;
+    Some(&told.message)
+}
+
 const REASON: &str = "WriteRefused";
 
 fn stalled(problem: &str) -> Progress {
@@ -97,6 +105,7 @@ mod tests {
             conditions(&first.status)[..3],
             ["Ready=False no quota", "Reconciling=False no quota", "Stalled=True no quota"]
         );
+        assert_eq!((refused(&status()), refused(&first.status)), (None, Some("no quota")));
         let again = impeded(&first.status, 1, "no quota", later);
         assert_eq!((again.actions.as_slice(), again.notices.len(), &again.status), (&[][..], 0, &first.status));
 

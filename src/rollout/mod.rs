@@ -29,7 +29,7 @@ mod write;
 
 pub use decide::{Needs, decide, needs};
 pub use decision::{Action, Decision, Intent, Notice, NoticeKind, Repair, Scale};
-pub use impeded::{impeded, retried};
+pub use impeded::{impeded, refused, retried};
 pub use invalid::{let_go, refuse};
 pub use snapshot::{Readiness, Revision, Seen, Snapshot, Target, Traffic};
 pub use write::{ResourceId, Write, status_patch};
