@@ -260,12 +260,14 @@ impl Promises {
         });
     }
 
-    /// What a process was refused is told until it is done. Nobody tries it while the Canary is suspended.
+    /// What a process was refused is told until it is done. Before users come it may not be needed yet, and nobody tries it
+    /// while the Canary is suspended.
     fn refusal_is_told(&mut self, process: &str, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
         let Some((write, refused)) = &self.refused_repair else { return };
         let was_told = write_refused(old).is_some() && refused == process;
         let is_suspended = canary.pointer("/spec/suspend") == Some(&Value::Bool(true));
-        let kept = !was_told || is_suspended || new.conditions.iter().any(is_stalled);
+        let is_first = matches!(new.phase, Phase::New | Phase::Initializing);
+        let kept = !was_told || is_suspended || is_first || new.conditions.iter().any(is_stalled);
         let what = format!("{write} was refused and not done since, which is not told any more");
         self.keep(Promise::EveryDecisionExplainsItself, kept, || what);
     }
