@@ -87,7 +87,7 @@ impl Cluster {
                 Action::Finalizer(present) => object = self.set_finalizer(object, *present).await?,
                 Action::Route(intent) => {
                     self.guard_target(canary, observed, intent)?;
-                    self.move_traffic(canary, observed.route.as_deref(), intent).await?;
+                    self.move_traffic(canary, observed, intent).await?;
                 }
                 Action::CreatePrimary(decided) | Action::PromotePrimary(decided) => {
                     self.write_primary(canary, decided).await?;

@@ -1,15 +1,15 @@
 //! What a pass observed, and what the one before it did.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
 
 use super::cache::Cache;
 use super::kinds::Kind;
 use crate::api::checked::{ObjectKey, ValidatedCanary};
-use crate::rollout::object::{find, is_same_but_status};
-use crate::rollout::{Revision, Seen};
+use crate::rollout::object::{find, is_same_but_scale};
+use crate::rollout::{Intent, Revision, Seen};
 use crate::workload::{ConfigKind, ExistingServices};
 
 /// Everything around one Canary as it is now, as plain JSON.
@@ -29,6 +29,8 @@ pub struct Observed {
     pub primary_autoscaler: Option<Arc<Value>>,
     /// The routing object.
     pub route: Option<Arc<Value>>,
+    /// The intent that the routing object was found to be at, if one was: most passes leave it there.
+    pub(super) route_is_at: OnceLock<Intent>,
     /// Metadata of the target's tracked configuration, and of what has the name of its copy.
     pub configs: Vec<(ConfigKind, Arc<Value>, Option<Arc<Value>>)>,
     /// All objects that matter to the Canary, there or not: a change of any of them is a reason for a pass.
@@ -42,6 +44,15 @@ impl Observed {
     pub(super) fn note(&mut self, kind: Kind, key: ObjectKey, found: Option<Arc<Value>>) {
         self.watched.push((kind, key));
         self.found.push(found);
+    }
+
+    /// Takes over what was found out about the routing object when it was looked at before.
+    pub(super) fn recall_route(&mut self, before: &Self) {
+        if let (Some(then), Some(now)) = (&before.route, &self.route)
+            && (Arc::ptr_eq(then, now) || is_same_version(then, now))
+        {
+            self.route_is_at.clone_from(&before.route_is_at);
+        }
     }
 
     /// Whether everything that was looked at is as it was: there or not, and the same version.
@@ -71,7 +82,8 @@ pub struct Observation {
     pub(super) pairing: Option<Arc<Pairing>>,
 }
 
-/// What follows from the target, its primary, their configuration and their Services, whatever their status.
+/// What follows from the target, its primary, their configuration and their Services, whatever their status and their
+/// replicas.
 #[derive(Debug)]
 pub(super) struct Pairing {
     /// The target at its configuration.
@@ -83,7 +95,7 @@ pub(super) struct Pairing {
 }
 
 impl Observation {
-    /// What followed from the same objects, whatever their status was then.
+    /// What followed from the same objects, whatever their status and their replicas were then.
     pub(super) fn pairing_of(&self, observed: &Observed, configs: &BTreeMap<String, String>) -> Option<Arc<Pairing>> {
         let (before, now) = (&self.observed, observed);
         let pairs = [
@@ -95,7 +107,7 @@ impl Observation {
         ];
         let is_same = pairs.into_iter().all(|(before, now)| match (before, now) {
             (None, None) => true,
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now) || is_same_but_status(before, now),
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now) || is_same_but_scale(before, now),
             _ => false,
         });
         self.pairing.clone().filter(|pairing| is_same && pairing.revision.configs == *configs)

@@ -54,6 +54,9 @@ impl Cluster {
         if self.resolve_doubts(&observed.watched).await {
             observed = self.look(canary);
         }
+        if let Some(known) = &known {
+            observed.recall_route(&known.observed);
+        }
         let (seen, pairing) = self.understand(canary, &mut observed, known.as_deref()).await?;
         let observation = Arc::new(Observation { canary: canary.clone(), observed, seen, pairing });
         // A kind that is not installed may be, without any of these objects changing.

@@ -1,8 +1,7 @@
 //! Bringing the routing object to an intent, whoever writes it at the same time.
 
-use serde_json::Value;
-
 use super::kinds::Kind;
+use super::observation::Observed;
 use super::{Cluster, ClusterError};
 use crate::api::checked::ValidatedCanary;
 use crate::rollout::{Intent, Write};
@@ -24,11 +23,19 @@ impl Cluster {
     pub(super) async fn move_traffic(
         &self,
         canary: &ValidatedCanary,
-        observed: Option<&Value>,
+        observed: &Observed,
         intent: &Intent,
     ) -> Result<(), ClusterError> {
+        if observed.route_is_at.get() == Some(intent) {
+            return Ok(());
+        }
         let router = routing::router(canary.provider);
-        let mut sent = self.send_all(&router.plan(canary, observed, intent)).await;
+        let writes = router.plan(canary, observed.route.as_deref(), intent);
+        if writes.is_empty() {
+            observed.route_is_at.get_or_init(|| intent.clone());
+            return Ok(());
+        }
+        let mut sent = self.send_all(&writes).await;
         let kind = router.resource(canary).and_then(|resource| Some((Kind::named(&resource.kind)?, resource.key)));
         let Some((kind, key)) = kind.filter(|_| intent.canary_weight == 0) else { return sent };
         for tries_left in (0..TRIES).rev() {

@@ -82,12 +82,20 @@ pub fn set(object: &mut Value, outer: &str, inner: &str, value: Value) {
 
 /// Whether two versions of an object differ in nothing but the status, and who wrote what.
 pub fn is_same_but_status(one: &Value, other: &Value) -> bool {
-    is_same_but(["metadata", "status"], Some(one), Some(other))
-        && is_same_but(["managedFields", "resourceVersion"], one.get("metadata"), other.get("metadata"))
+    is_same_but(&["metadata", "status"], Some(one), Some(other))
+        && is_same_but(&["managedFields", "resourceVersion"], one.get("metadata"), other.get("metadata"))
 }
 
-fn is_same_but(skipped: [&str; 2], one: Option<&Value>, other: Option<&Value>) -> bool {
-    fields_but(&skipped, one).eq(fields_but(&skipped, other))
+/// Whether two versions of an object differ in nothing but the status, the replicas, and who wrote what.
+pub fn is_same_but_scale(one: &Value, other: &Value) -> bool {
+    let is_same_in = |part: &str, skipped: &[&str]| is_same_but(skipped, one.get(part), other.get(part));
+    is_same_but(&["metadata", "spec", "status"], Some(one), Some(other))
+        && is_same_in("metadata", &["generation", "managedFields", "resourceVersion"])
+        && is_same_in("spec", &["replicas"])
+}
+
+fn is_same_but(skipped: &[&str], one: Option<&Value>, other: Option<&Value>) -> bool {
+    fields_but(skipped, one).eq(fields_but(skipped, other))
 }
 
 fn fields_but<'a>(skipped: &'a [&str], object: Option<&'a Value>) -> impl Iterator<Item = (&'a String, &'a Value)> {
@@ -132,6 +140,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn versions_differ_in_what_counts_or_not() {
+        let object = |field: &str, value: Value| {
+            let mut object = json!({"kind": "Deployment", "metadata": {}, "spec": {}});
+            let at = object.pointer_mut(field.rsplit_once('/').map_or("", |(outer, _)| outer)).unwrap();
+            at[field.rsplit_once('/').unwrap().1] = value;
+            object
+        };
+        // what differs, the same but for status, the same but for scale
+        for (field, but_status, but_scale) in [
+            ("/status", true, true),
+            ("/metadata/managedFields", true, true),
+            ("/metadata/resourceVersion", true, true),
+            ("/metadata/generation", false, true),
+            ("/spec/replicas", false, true),
+            ("/spec/template", false, false),
+            ("/metadata/labels", false, false),
+            ("/data", false, false),
+        ] {
+            let (one, other) = (object(field, json!("1")), object(field, json!("2")));
+            let same = (is_same_but_status(&one, &other), is_same_but_scale(&one, &other));
+            assert_eq!(same, (but_status, but_scale), "{field}");
+        }
+    }
 
     #[test]
     fn what_says_nothing_is_pruned_and_what_says_something_stays() {
