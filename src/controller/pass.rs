@@ -154,6 +154,7 @@ async fn run(
     let measurements = mistakes::forged(measurements);
     let snapshot = Snapshot { seen: &observation.seen, measurements: &measurements, now, ..first };
     let mut decision = rollout::decide(&snapshot);
+    let goes_on = !canary.suspended && !decision.is_stalled();
     if let Some(problem) = context.failures.problem(&canary.key, rollout::refused(status)) {
         decision = rollout::retried(decision, status, canary.generation, &problem, now);
     }
@@ -178,7 +179,8 @@ async fn run(
         return Err(failure.into());
     }
     let Some((repair, refusal)) = done.impediment else {
-        let undone = context.failures.repair(&canary.key).is_some_and(|repair| decision.leaves_undone(repair));
+        // A refused repair that was not tried here stays undone until a later pass tries it, where there will be one.
+        let undone = goes_on && context.failures.repair(&canary.key).is_some_and(|repair| !decision.tries(repair));
         #[cfg(test)]
         let undone = undone && !mistakes::is_made(Mistake::ForgetTheRefusal);
         return Ok(Passed { next: decision.next, impeded: undone });

@@ -49,6 +49,11 @@ pub(super) fn update(
     }
 }
 
+/// Whether nothing goes on until a person mends something.
+pub(super) fn is_stalled(status: &CanaryStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.kind == STALLED && condition.status == "True")
+}
+
 /// Whether all that is new is what is said, not what is so.
 pub(super) fn differ_in_words_only(before: &[Condition], after: &[Condition]) -> bool {
     let is_same = |(before, after): (&Condition, &Condition)| {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Revision;
+use super::{Revision, conditions};
 use crate::api::status::CanaryStatus;
 
 /// What follows: the next status, the writes in their crash-safe order, what to tell, and when to look again.
@@ -19,10 +19,14 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Whether a repair that was refused stays undone although all of this was done: it was not tried here, and a later
-    /// pass will.
-    pub fn leaves_undone(&self, repair: Repair) -> bool {
-        self.next.is_some() && !self.actions.iter().any(|action| action.repair() == Some(repair))
+    /// Whether this repair is part of it.
+    pub fn tries(&self, repair: Repair) -> bool {
+        self.actions.iter().any(|action| action.repair() == Some(repair))
+    }
+
+    /// Whether nothing goes on until a person mends something.
+    pub fn is_stalled(&self) -> bool {
+        conditions::is_stalled(&self.status)
     }
 }
 

@@ -190,7 +190,9 @@ pub struct Promises {
     last_edit_of_route: Option<Instant>,
     /// When people last wrote the autoscaler.
     last_edit_of_autoscaler: Option<Instant>,
-    /// The write that was refused, and to which process, if no Service was written since: only Services are refused.
+    /// Whether somebody else changed a Service, and it was not repaired since.
+    has_drifted: bool,
+    /// The last write that was refused, and to which process: only Services are refused.
     refused_repair: Option<(String, String)>,
     /// When Services went, by their names.
     services_gone: BTreeMap<String, Instant>,
@@ -219,6 +221,7 @@ impl Promises {
             is_scaled_by_hand: false,
             last_edit_of_route: None,
             last_edit_of_autoscaler: None,
+            has_drifted: false,
             refused_repair: None,
             services_gone: BTreeMap::new(),
             last_read: RefCell::default(),

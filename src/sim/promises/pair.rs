@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Promise, Promises, name_of};
+use super::{Promise, Promises, SERIN, name_of};
 use crate::api::status::Phase;
 use crate::rollout::object::{find, integer, text};
 use crate::sim::api_server::WriteRecord;
@@ -152,7 +152,7 @@ impl Promises {
     }
 
     pub(super) fn service_written(&mut self, record: &WriteRecord) {
-        self.refused_repair = None;
+        self.has_drifted = !record.user.starts_with(SERIN);
         if record.after.is_none() {
             self.services_gone.insert(record.id.key.name.clone(), Instant::now());
         }

@@ -28,6 +28,10 @@ impl Promises {
         if self.waits_for_people(&status) {
             return Ok(());
         }
+        let canary = self.now("flagger.app/v1beta1", "Canary", &self.pair.canary.name);
+        if status.observed_generation != canary.and_then(|canary| integer(&canary, "/metadata/generation")) {
+            return Err("the spec was not looked at".to_owned());
+        }
         if let Some(refused) = write_refused(&status) {
             return Err(format!("still refused: {refused}"));
         }

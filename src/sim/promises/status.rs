@@ -263,7 +263,7 @@ impl Promises {
     /// What a process was refused is told until it is done. Before users come it may not be needed yet, and nobody tries it
     /// while the Canary is suspended.
     fn refusal_is_told(&mut self, process: &str, canary: &Value, old: &CanaryStatus, new: &CanaryStatus) {
-        let Some((write, refused)) = &self.refused_repair else { return };
+        let Some((write, refused)) = self.refused_repair.as_ref().filter(|_| self.has_drifted) else { return };
         let was_told = write_refused(old).is_some() && refused == process;
         let is_suspended = canary.pointer("/spec/suspend") == Some(&Value::Bool(true));
         let is_first = matches!(new.phase, Phase::New | Phase::Initializing);
