@@ -12,56 +12,66 @@ pub const RELEASE_AT: Duration = Duration::from_secs(20);
 
 /// A world without chance, by its name.
 pub fn stories() -> Vec<(&'static str, Plan)> {
-    let weights = Strategy::Weights(vec![20, 60], 0);
-    let release = |quality| happening(0, What::Release(2, quality));
-    let stories: Vec<(&'static str, Shape, Vec<Happening>)> = vec![
-        ("weights, promoted", shape(weights.clone()), vec![release(Quality::Good)]),
-        ("weights, rolled back", shape(weights.clone()), vec![release(Quality::Failing)]),
-        ("weights, too slow", shape(weights.clone()), vec![release(Quality::Slow)]),
-        ("weights, never ready", shape(weights.clone()), vec![release(Quality::NeverReady)]),
+    let plan = |(name, shape, happenings)| (name, Plan::story(shape, happenings));
+    strategies().into_iter().chain(disturbances()).map(plan).collect()
+}
+
+type Story = (&'static str, Shape, Vec<Happening>);
+
+fn weights() -> Shape {
+    shape(Strategy::Weights(vec![20, 60], 0))
+}
+
+fn release(quality: Quality) -> Happening {
+    happening(0, What::Release(2, quality))
+}
+
+/// One release each, of every strategy and with everything that may be part of it.
+fn strategies() -> Vec<Story> {
+    vec![
+        ("weights, promoted", weights(), vec![release(Quality::Good)]),
+        ("weights, rolled back", weights(), vec![release(Quality::Failing)]),
+        ("weights, too slow", weights(), vec![release(Quality::Slow)]),
+        ("weights, never ready", weights(), vec![release(Quality::NeverReady)]),
         ("weights, returned in steps", shape(Strategy::Weights(vec![50, 100], 40)), vec![release(Quality::Good)]),
         ("iterations behind a route", shape(Strategy::RoutedIterations(2)), vec![release(Quality::Good)]),
         ("iterations, promoted", shape(Strategy::Iterations(2)), vec![release(Quality::Good)]),
         ("iterations, rolled back", shape(Strategy::Iterations(2)), vec![release(Quality::Failing)]),
-        ("analysis skipped", Shape { skips_analysis: true, ..shape(weights.clone()) }, vec![release(Quality::Good)]),
-        (
-            "configuration changes",
-            Shape { has_config: true, ..shape(weights.clone()) },
-            vec![happening(0, What::Configure(2))],
-        ),
+        ("analysis skipped", Shape { skips_analysis: true, ..weights() }, vec![release(Quality::Good)]),
+        ("configuration changes", Shape { has_config: true, ..weights() }, vec![happening(0, What::Configure(2))]),
+        ("an autoscaler", Shape { has_autoscaler: true, ..weights() }, vec![release(Quality::Good)]),
+        ("applied over and over", Shape { has_gitops: true, ..weights() }, vec![release(Quality::Good)]),
+    ]
+}
+
+/// A release, and what comes in between.
+fn disturbances() -> Vec<Story> {
+    let crash = |side| happening(14, What::CrashPods(side, Some(Duration::from_secs(5))));
+    vec![
         (
             "image and configuration change in mid-run",
-            Shape { has_config: true, ..shape(weights.clone()) },
+            Shape { has_config: true, ..weights() },
             vec![
                 release(Quality::Good),
                 happening(12, What::Configure(2)),
                 happening(20, What::Release(3, Quality::Good)),
             ],
         ),
-        ("an autoscaler", Shape { has_autoscaler: true, ..shape(weights.clone()) }, vec![release(Quality::Good)]),
         (
             "back at the promoted revision in mid-run",
-            shape(weights.clone()),
+            weights(),
             vec![release(Quality::Good), happening(14, What::Release(1, Quality::Good))],
         ),
         (
             "a good revision after a bad one",
-            shape(weights.clone()),
+            weights(),
             vec![release(Quality::Failing), happening(40, What::Release(3, Quality::Good))],
         ),
-        (
-            "the canary's pods crash in mid-run",
-            shape(weights.clone()),
-            vec![release(Quality::Good), happening(14, What::CrashPods(Side::Canary, Some(Duration::from_secs(5))))],
-        ),
-        (
-            "the primary's pods crash in mid-run",
-            shape(weights.clone()),
-            vec![release(Quality::Good), happening(14, What::CrashPods(Side::Primary, Some(Duration::from_secs(5))))],
-        ),
+        ("the canary's pods crash in mid-run", weights(), vec![release(Quality::Good), crash(Side::Canary)]),
+        ("the primary's pods crash in mid-run", weights(), vec![release(Quality::Good), crash(Side::Primary)]),
         (
             "a repair is refused in mid-run",
-            shape(weights.clone()),
+            weights(),
             vec![
                 release(Quality::Failing),
                 happening(1, What::ServicesRefused(Duration::from_secs(30))),
@@ -70,7 +80,7 @@ pub fn stories() -> Vec<(&'static str, Plan)> {
         ),
         (
             "suspended and resumed",
-            shape(weights.clone()),
+            weights(),
             vec![
                 release(Quality::Good),
                 happening(12, What::Edit(Edit::Suspend(true))),
@@ -79,13 +89,10 @@ pub fn stories() -> Vec<(&'static str, Plan)> {
         ),
         (
             "deleted in mid-run, traffic given back",
-            Shape { reverts_on_deletion: true, ..shape(weights.clone()) },
+            Shape { reverts_on_deletion: true, ..weights() },
             vec![release(Quality::Good), happening(14, What::DeleteCanary(Duration::from_secs(20)))],
         ),
-        ("applied over and over", Shape { has_gitops: true, ..shape(weights) }, vec![release(Quality::Good)]),
-    ];
-    let plan = |(name, shape, happenings)| (name, Plan::story(shape, happenings));
-    stories.into_iter().map(plan).collect()
+    ]
 }
 
 /// Each story, and each with every crash in it.
