@@ -49,9 +49,9 @@ pub(super) fn update(
     }
 }
 
-/// Whether nothing goes on until a person mends something.
-pub(super) fn is_stalled(status: &CanaryStatus) -> bool {
-    status.conditions.iter().any(|condition| condition.kind == STALLED && condition.status == "True")
+/// The condition that says why nothing goes on until a person mends something, if so it is.
+pub(super) fn stalled(status: &CanaryStatus) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.kind == STALLED && condition.status == "True")
 }
 
 /// Whether all that is new is what is said, not what is so.

@@ -26,7 +26,7 @@ impl Decision {
 
     /// Whether nothing goes on until a person mends something.
     pub fn is_stalled(&self) -> bool {
-        conditions::is_stalled(&self.status)
+        conditions::stalled(&self.status).is_some()
     }
 }
 

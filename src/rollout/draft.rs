@@ -137,9 +137,7 @@ impl<'a> Draft<'a> {
 
     /// Stalls, and tells people once.
     pub(super) fn stuck(&mut self, reason: &'static str, message: String) {
-        let told = self.snapshot.status.conditions.iter().any(|condition| {
-            condition.kind == conditions::STALLED && condition.status == "True" && condition.reason == reason
-        });
+        let told = conditions::stalled(self.snapshot.status).is_some_and(|told| told.reason == reason);
         if !told {
             self.warn(reason, message.clone());
             self.alert(Severity::Error, message.clone(), refusal::run_fields(self));

@@ -63,9 +63,7 @@ pub fn retried(
 
 /// What people were told about a refused write, if nothing succeeded since.
 pub fn refused(status: &CanaryStatus) -> Option<&str> {
-    let mut conditions = status.conditions.iter();
-    let told =
-        conditions.find(|one| one.kind == conditions::STALLED && one.status == "True" && one.reason == REASON)?;
+    let told = conditions::stalled(status).filter(|told| told.reason == REASON)?;
     Some(&told.message)
 }
 
