@@ -33,6 +33,8 @@ pub enum Mistake {
     UnguardedScale,
     /// The primary's weight in a route is always 100.
     PrimaryKeepsAll,
+    /// A promotion puts the route back to what is committed before it goes on.
+    SendBackAndForth,
     /// The Services are not made.
     ForgetTheServices,
     /// Traffic goes to a canary without pods.
@@ -172,6 +174,9 @@ fn misorder(mistake: Mistake, snapshot: &Snapshot<'_>, decision: &mut Decision) 
         Mistake::RouteBeforeCommit if rises => actions.sort_by_key(is_commit),
         Mistake::CommitBeforeRollback if rolls_back => actions.sort_by_key(|action| !is_commit(action)),
         Mistake::ScaleDownFirst if rolls_back => actions.insert(0, Action::ScaleTarget(Scale::Zero)),
+        Mistake::SendBackAndForth if old.phase == Phase::Promoting => {
+            actions.insert(0, Action::Route(Intent { canary_weight: old.canary_weight, withdrawn: None }));
+        }
         Mistake::ForgetTheScaleDown => actions.retain(|action| *action != Action::ScaleTarget(Scale::Zero)),
         Mistake::ForgetTheServices => actions.retain(|action| !matches!(action, Action::Services { .. })),
         Mistake::ForgetTheAutoscaler if !actions.iter().any(|action| matches!(action, Action::PromotePrimary(_))) => {

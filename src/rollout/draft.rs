@@ -54,11 +54,18 @@ impl<'a> Draft<'a> {
         ObjectKey::new(&self.snapshot.canary.key.namespace, self.snapshot.canary.primary_name())
     }
 
-    /// Adds an action; a status is committed once, where it was asked for first.
+    /// Adds an action. A status is committed once, where it was asked for first; traffic goes where it was sent last, and
+    /// nowhere else before.
     pub(super) fn act(&mut self, action: Action) {
-        if action != Action::CommitStatus || !self.actions.contains(&action) {
-            self.actions.push(action);
+        let is_route = |action: &Action| matches!(action, Action::Route(_));
+        let once = is_route(&action) || action == Action::CommitStatus;
+        if once && self.actions.contains(&action) {
+            return;
         }
+        if is_route(&action) {
+            self.actions.retain(|earlier| !is_route(earlier));
+        }
+        self.actions.push(action);
     }
 
     /// Sends the canary this share of the traffic.
@@ -82,16 +89,20 @@ impl<'a> Draft<'a> {
         Some(format!("{run} until {}", self.now().to_rfc3339_opts(SecondsFormat::Millis, true)))
     }
 
-    /// Keeps the pair and the route as the status says; does nothing where nothing drifted. A mark of an earlier rollback
-    /// stays where it is.
+    /// Keeps the route at this share; a mark of an earlier rollback stays where it is.
+    pub(super) fn keep_route(&mut self, canary_weight: i32) {
+        let withdrawn = self.snapshot.seen.traffic.withdrawn.clone();
+        self.act(Action::Route(Intent { canary_weight, withdrawn }));
+    }
+
+    /// Keeps the pair and the route as the status says; does nothing where nothing drifted.
     pub(super) fn heal(&mut self) {
         if let Some(Ok(target)) = &self.snapshot.seen.target {
             self.forgo(target);
         }
         self.act(Action::Services { apex: true });
         self.act(Action::Autoscaler { update: false });
-        let withdrawn = self.snapshot.seen.traffic.withdrawn.clone();
-        self.act(Action::Route(Intent { canary_weight: self.status.canary_weight, withdrawn }));
+        self.keep_route(self.status.canary_weight);
     }
 
     /// Takes the traffic back from a canary that can't be trusted with it any more, if the primary can serve; every step

@@ -73,15 +73,22 @@ fn keep_users_served(draft: &mut Draft<'_>, target: &Target, current: bool) {
         }
         draft.forgo(target);
     }
-    let rescues = trusted
-        && draft.status.phase == Phase::Promoting
-        && draft.snapshot.canary.provider == Provider::GatewayApi
-        && !draft.primary_can_serve();
+    if draft.primary_can_serve() {
+        draft.keep_route(at_most_routed(draft, draft.status.canary_weight));
+        return;
+    }
+    let rescues =
+        trusted && draft.status.phase == Phase::Promoting && draft.snapshot.canary.provider == Provider::GatewayApi;
     if rescues && draft.status.canary_weight < 100 {
         draft.grant(100);
         draft.act(Action::CommitStatus);
     }
     draft.route(draft.status.canary_weight);
+}
+
+/// The way back is one way: a pass that did not live to commit it may have sent back more already, and so may a person.
+fn at_most_routed(draft: &Draft<'_>, weight: i32) -> i32 {
+    draft.snapshot.seen.traffic.canary_weight.map_or(weight, |routed| weight.min(routed))
 }
 
 /// A primary that does not become ready gets no more traffic than it has. A newer revision may be what mends it, so past
@@ -111,7 +118,7 @@ fn return_traffic(draft: &mut Draft<'_>) {
         Strategy::Weighted { promotion_step, .. } if promotion_step > 0 => promotion_step,
         _ => 100,
     };
-    let weight = draft.status.canary_weight.saturating_sub(step).max(0);
+    let weight = at_most_routed(draft, draft.status.canary_weight.saturating_sub(step).max(0));
     let pause = if weight > 0 {
         let (canary, primary_weight) = (&draft.snapshot.canary.key, 100 - weight);
         draft.inform("Advanced", format!("Advance {canary} primary weight {primary_weight}"));

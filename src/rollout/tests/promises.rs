@@ -236,6 +236,12 @@ impl Promises {
         if pass.rolls_back {
             self.refused_runs.insert(run);
         }
+        // The way back is one way, whatever dies on it, unless the primary is the one that can't serve.
+        let returns = matches!(committed.phase, Phase::Promoting | Phase::Finalising) && pass.primary_pods() > 0;
+        let rises = pass.seen.traffic.canary_weight.is_some_and(|present| weight > present);
+        self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, !(returns && rises), || {
+            format!("{:?} -> {weight} while the traffic returns to the primary", pass.seen.traffic.canary_weight)
+        });
         self.served(pass, committed, weight);
     }
 

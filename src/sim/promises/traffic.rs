@@ -111,6 +111,12 @@ impl Promises {
         self.keep(Promise::NoTrafficWithoutPods, served, || {
             format!("route {before:?} -> {after} without a canary pod")
         });
+        // The way back is one way, whatever dies on it, unless the primary is the one that can't serve.
+        let returns = matches!(status.phase, Phase::Promoting | Phase::Finalising);
+        let kept = !returns || restored || self.lacked_pod(&self.pair.primary());
+        self.keep(Promise::ExposureGrowsOnlyByAPassingVerdict, kept, || {
+            format!("route {before:?} -> {after} while the traffic returns to the primary")
+        });
         self.status.routed = Some(after);
     }
 }

@@ -127,6 +127,12 @@ fn killed_before_the_autoscaler() -> Plan {
     story(Shape { has_autoscaler: true, ..weights() }, vec![(0.0, GOOD), (PROMOTION - 0.3, crash)])
 }
 
+/// The process dies when the traffic is back at the primary, and that is still to be committed.
+fn killed_on_the_way_back() -> Plan {
+    let crash = What::CrashAtWrite(5, Crash::After);
+    story(weights(), vec![(0.0, GOOD), (PROMOTION - 0.3, crash)])
+}
+
 fn two_processes() -> Plan {
     story(Shape { elects_leader: true, ..weights() }, vec![(0.0, GOOD)])
 }
@@ -157,6 +163,7 @@ fn rows() -> Vec<(Mistake, Story, Promise)> {
         (M::ForgetTheMark, a_late_step, P::ExposureIsCommittedBeforeItIsRouted),
         (M::AdvanceUnchecked, promoted, P::ExposureGrowsOnlyByAPassingVerdict),
         (M::SkipAStep, promoted, P::ExposureGrowsOnlyByAPassingVerdict),
+        (M::SendBackAndForth, killed_on_the_way_back, P::ExposureGrowsOnlyByAPassingVerdict),
         (M::DownIsGood, prometheus_is_down, P::ExposureGrowsOnlyByAPassingVerdict),
         (M::HurryUp, promoted_slowly, P::OneStepPerInterval),
         (M::HurryAtStart, killed_after_a_step, P::OneStepPerInterval),
