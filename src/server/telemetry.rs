@@ -407,53 +407,13 @@ mod tests {
     }
 
     fn canary(target_name: &str, strategy: Strategy, skip_analysis: bool) -> ValidatedCanary {
-        use crate::api::checked::{Analysis, Metadata, Service};
-        ValidatedCanary {
-            key: ObjectKey::new("shop", "frontend"),
-            uid: String::new(),
-            generation: 1,
-            deleting: false,
-            has_finalizer: false,
-            provider: Provider::Kubernetes,
-            target_name: target_name.to_owned(),
-            autoscaler: None,
-            service: Service {
-                name: String::new(),
-                port: 80,
-                port_name: String::new(),
-                target_port: serde_json::Value::Null,
-                app_protocol: None,
-                port_discovery: false,
-                headless: false,
-                traffic_distribution: None,
-                apex: Metadata::default(),
-                primary: Metadata::default(),
-                canary: Metadata::default(),
-                unmanaged_labels: Vec::new(),
-                unmanaged_annotations: Vec::new(),
-                gateway_refs: Vec::new(),
-                hosts: Vec::new(),
-                matches: Vec::new(),
-                filters: Vec::new(),
-                timeout: None,
-                backend_timeout: None,
-            },
-            analysis: Analysis {
-                interval_seconds: 60,
-                threshold: 1,
-                strategy,
-                primary_ready_threshold_percent: 100,
-                canary_ready_threshold_percent: 100,
-                hold_timeout_seconds: 600,
-                checks: Vec::new(),
-                alerts: Vec::new(),
-            },
-            progress_deadline_seconds: 600,
-            skip_analysis,
-            suspended: false,
-            revert_on_deletion: false,
-            metrics_server: None,
-        }
+        let mut canary = crate::rollout::testing::canary();
+        canary.key = ObjectKey::new("shop", "frontend");
+        canary.provider = Provider::Kubernetes;
+        target_name.clone_into(&mut canary.target_name);
+        canary.analysis.strategy = strategy;
+        canary.skip_analysis = skip_analysis;
+        canary
     }
 
     /// The samples, without comments, in an order that does not change.
